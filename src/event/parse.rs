@@ -1,0 +1,398 @@
+//! From a record's bytes to its nodes, the fast way and the slow way.
+//!
+//! simd-json reads nearly every record. Where its result would lose the text of a number, or where it
+//! refuses, serde_json decides on the raw text; there lone surrogates and bytes that are not UTF-8 become
+//! U+FFFD. Both ways give the same nodes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use simd_json::StaticNode;
+use simd_json::tape;
+
+use super::Event;
+use super::tokens::{Token, Tokens};
+use super::value::{Node, Value};
+
+/// Objects and lists within each other beyond which a record is refused.
+pub const MAX_DEPTH: usize = 128;
+
+/// Why a record could not be evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecodable {
+    /// An element of `Records` is not a JSON object.
+    #[error("not a JSON object")]
+    NotAnObject,
+    /// The record is larger than the limit.
+    #[error("larger than the record limit")]
+    TooLarge,
+    /// Objects and lists are nested too deeply.
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// The record is not JSON.
+    #[error("not JSON: {0}")]
+    Malformed(#[source] serde_json::Error),
+}
+
+impl Undecodable {
+    /// A short name, from a closed set, for metrics and summaries.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Undecodable::NotAnObject => "not-an-object",
+            Undecodable::TooLarge => "too-large",
+            Undecodable::TooDeep => "too-deep",
+            Undecodable::Malformed(_) => "malformed",
+        }
+    }
+}
+
+/// Parses records one after the other on the same buffers.
+#[derive(Default)]
+pub struct Parser {
+    fast: Fast,
+    repaired: String,
+    nodes: Vec<Node<'static>>,
+}
+
+impl fmt::Debug for Parser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parser").finish_non_exhaustive()
+    }
+}
+
+impl Parser {
+    /// Parses a record and hands the event to `look`.
+    ///
+    /// # Errors
+    /// The record is not a JSON object, is nested too deeply, or is not JSON.
+    pub fn parse<R>(&mut self, record: &[u8], look: impl FnOnce(Event<'_>) -> R) -> Result<R, Undecodable> {
+        if let Ok(raw) = std::str::from_utf8(record) {
+            let mut nodes = recycle(std::mem::take(&mut self.nodes));
+            if self.fast.parse(record, &mut nodes) && matches!(nodes[0], Node::Object { .. }) {
+                let result = look(Event::new(raw, Value::first(&nodes), false));
+                self.nodes = recycle(nodes);
+                return Ok(result);
+            }
+            self.nodes = recycle(nodes);
+        }
+        self.parse_slowly(record, look)
+    }
+
+    /// Parses a record the slow way only: what [`Parser::parse`] must equal.
+    ///
+    /// # Errors
+    /// As [`Parser::parse`].
+    pub fn parse_slowly<R>(
+        &mut self,
+        record: &[u8],
+        look: impl FnOnce(Event<'_>) -> R,
+    ) -> Result<R, Undecodable> {
+        let text = String::from_utf8_lossy(record);
+        let mut repaired = matches!(text, Cow::Owned(_));
+        let mut nodes = recycle(std::mem::take(&mut self.nodes));
+        let outcome = match read(&text, &mut nodes) {
+            Err(Undecodable::Malformed(error)) => {
+                nodes.clear();
+                self.repaired = replace_lone_surrogates(&text).ok_or(Undecodable::Malformed(error))?;
+                repaired = true;
+                read(&self.repaired, &mut nodes).map(|()| self.repaired.as_str())
+            }
+            outcome => outcome.map(|()| &*text),
+        };
+        let result = outcome.map(|raw| look(Event::new(raw, Value::first(&nodes), repaired)));
+        self.nodes = recycle(nodes);
+        result
+    }
+}
+
+/// simd-json and its buffers.
+struct Fast {
+    input: Vec<u8>,
+    buffers: simd_json::Buffers,
+    tape: simd_json::Tape<'static>,
+}
+
+impl Default for Fast {
+    fn default() -> Self {
+        Self {
+            input: Vec::new(),
+            // One level less than ours, so that the slow way alone decides at the limit.
+            buffers: simd_json::Buffers::with_max_depth(4096, MAX_DEPTH - 1),
+            tape: simd_json::Tape::null(),
+        }
+    }
+}
+
+impl Fast {
+    /// Fills the nodes and says whether they hold all that the record says.
+    fn parse<'e>(&'e mut self, record: &[u8], nodes: &mut Vec<Node<'e>>) -> bool {
+        self.input.clear();
+        self.input.extend_from_slice(record);
+        let mut tape = std::mem::replace(&mut self.tape, simd_json::Tape(Vec::new())).reset();
+        let read = simd_json::fill_tape(&mut self.input, &mut self.buffers, &mut tape).is_ok();
+        let complete =
+            read && tape.0.iter().all(|node| convert(*node, record).map(|node| nodes.push(node)).is_some());
+        self.tape = tape.reset();
+        complete && !nodes.is_empty()
+    }
+}
+
+/// The node, or `None` if the number's text is lost.
+fn convert<'e>(node: tape::Node<'e>, record: &[u8]) -> Option<Node<'e>> {
+    Some(match node {
+        tape::Node::String(text) => Node::String(text.into()),
+        tape::Node::Object { count, .. } => Node::Object { count },
+        tape::Node::Array { count, .. } => Node::Array { count },
+        tape::Node::Static(StaticNode::Null) => Node::Null,
+        tape::Node::Static(StaticNode::Bool(value)) => Node::Bool(value),
+        tape::Node::Static(StaticNode::I64(0) | StaticNode::U64(0)) if has_negative_zero(record) => {
+            return None;
+        }
+        tape::Node::Static(StaticNode::I64(value)) => Node::Int(value.into()),
+        tape::Node::Static(StaticNode::U64(value)) => Node::Int(value.into()),
+        tape::Node::Static(StaticNode::F64(_)) => return None,
+    })
+}
+
+/// Whether the record may hold the number `-0`, which an integer cannot tell from `0`.
+fn has_negative_zero(record: &[u8]) -> bool {
+    memchr::memmem::find_iter(record, b"-0").any(|at| {
+        let before = at.checked_sub(1).map(|i| record[i]);
+        let after = record.get(at + 2);
+        before.is_none_or(|byte| b":[, \t\r\n".contains(&byte))
+            && after.is_none_or(|byte| b"]}, \t\r\n".contains(byte))
+    })
+}
+
+/// Reads an object into nodes by way of serde_json.
+fn read<'e>(text: &'e str, nodes: &mut Vec<Node<'e>>) -> Result<(), Undecodable> {
+    if depth(text) > MAX_DEPTH {
+        return Err(Undecodable::TooDeep);
+    }
+    let raw: &RawValue = serde_json::from_str(text).map_err(Undecodable::Malformed)?;
+    if !raw.get().starts_with('{') {
+        return Err(Undecodable::NotAnObject);
+    }
+    push(raw, nodes).map_err(Undecodable::Malformed)
+}
+
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for token in Tokens::new(text) {
+        match token {
+            Token::Mark('{' | '[') => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            Token::Mark('}' | ']') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Pushes one value. Each level of nesting scans its text again, which the depth limit bounds.
+fn push<'e>(raw: &'e RawValue, nodes: &mut Vec<Node<'e>>) -> Result<(), serde_json::Error> {
+    let text = raw.get();
+    let start = nodes.len();
+    match text.as_bytes()[0] {
+        b'{' => {
+            nodes.push(Node::Object { count: 0 });
+            let Pairs(pairs) = serde_json::from_str(text)?;
+            for (Text(key), value) in pairs {
+                nodes.push(Node::String(key));
+                push(value, nodes)?;
+            }
+            nodes[start] = Node::Object { count: nodes.len() - start - 1 };
+        }
+        b'[' => {
+            nodes.push(Node::Array { count: 0 });
+            let elements: Vec<&RawValue> = serde_json::from_str(text)?;
+            for element in elements {
+                push(element, nodes)?;
+            }
+            nodes[start] = Node::Array { count: nodes.len() - start - 1 };
+        }
+        b'"' => {
+            let Text(text) = serde_json::from_str(text)?;
+            nodes.push(Node::String(text));
+        }
+        b't' => nodes.push(Node::Bool(true)),
+        b'f' => nodes.push(Node::Bool(false)),
+        b'n' => nodes.push(Node::Null),
+        _ => nodes.push(number(text)),
+    }
+    Ok(())
+}
+
+fn number(text: &str) -> Node<'_> {
+    // Only an integer that prints as it was written may be kept as one.
+    match text.parse::<i128>().ok().filter(|value| value.to_string() == text) {
+        Some(value) => Node::Int(value),
+        None => Node::Number(text.into()),
+    }
+}
+
+/// The keys and values of an object, duplicates included.
+struct Pairs<'e>(Vec<(Text<'e>, &'e RawValue)>);
+
+/// A string, borrowed where it has no escape.
+struct Text<'e>(Cow<'e, str>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PairsVisitor;
+        impl<'de> Visitor<'de> for PairsVisitor {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(PairsVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(text.into()))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(text.to_owned().into()))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+/// The text with each `\uXXXX` that is half of a surrogate pair replaced by `\ufffd`, or `None` if there is
+/// no such half. The length stays.
+fn replace_lone_surrogates(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let unit = |at: usize| {
+        let digits = text.get(at + 2..at + 6)?;
+        (bytes[at..].starts_with(b"\\u")).then(|| u32::from_str_radix(digits, 16).ok())?
+    };
+    let mut repaired: Option<Vec<u8>> = None;
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'\\', &bytes[at.min(bytes.len())..]) {
+        at += found;
+        at += match unit(at) {
+            Some(0xD800..=0xDBFF) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => 12,
+            Some(0xD800..=0xDFFF) => {
+                repaired.get_or_insert_with(|| bytes.to_vec())[at + 2..at + 6].copy_from_slice(b"fffd");
+                6
+            }
+            _ => 2,
+        };
+    }
+    repaired.and_then(|bytes| String::from_utf8(bytes).ok())
+}
+
+/// An empty list on the same allocation, free to borrow from something else.
+fn recycle<'b>(mut nodes: Vec<Node<'_>>) -> Vec<Node<'b>> {
+    nodes.clear();
+    nodes.into_iter().map(|_| unreachable!("the list was cleared")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both(record: &[u8]) -> (Result<String, &'static str>, Result<String, &'static str>) {
+        let mut parser = Parser::default();
+        let fast = parser.parse(record, |event| format!("{:?}", event.root())).map_err(|e| e.reason());
+        let slow = parser.parse_slowly(record, |event| format!("{:?}", event.root())).map_err(|e| e.reason());
+        (fast, slow)
+    }
+
+    #[test]
+    fn fast_equals_slow() {
+        let deep =
+            |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels)).into_bytes();
+        let mut cases: Vec<Vec<u8>> = [
+            r#"{"a":1,"b":-1,"c":0,"d":-0,"e":1.50,"f":1e3,"g":18446744073709551615,"h":-9223372036854775808}"#,
+            r#"{"a":123456789012345678901234567890}"#,
+            r#"{"a":[1,[2,{"b":null}],{}],"c":{"d":[]},"e":true}"#,
+            r#"{"a":"\u0043reate \"x\" \\ \/ \ud83d\ude00","a":"twice"}"#,
+            r#"{"a":"\ud83d","b":"\ude00x","c":"\\ud83d"}"#,
+            r#"{"$serde_json::private::Number":"1","$serde_json::private::RawValue":"2","x":"\ud800"}"#,
+            r#"{"a":1"#,
+            r#"{"a":01}"#,
+            r#"{"a":}"#,
+            r#"{"a":1}x"#,
+            "{\"a\":\"line\nbreak\"}",
+            "[1]",
+            "1",
+            "",
+        ]
+        .iter()
+        .map(|text| text.as_bytes().to_vec())
+        .collect();
+        cases.push(b"{\"a\":\"\xff\xfe\"}".to_vec());
+        cases.push(b"{\"a\":\"x\x00y\"}".to_vec());
+        cases.extend([126, 127, 128, 129, 100_000].map(deep));
+        for case in cases {
+            let (fast, slow) = both(&case);
+            assert_eq!(fast, slow, "{:.100}", String::from_utf8_lossy(&case));
+        }
+    }
+
+    #[test]
+    fn depth_is_limited() {
+        let deep = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+        assert!(both(deep(MAX_DEPTH).as_bytes()).0.is_ok());
+        assert_eq!(both(deep(MAX_DEPTH + 1).as_bytes()).0, Err("too-deep"));
+    }
+
+    #[test]
+    fn what_json_cannot_say_is_replaced() {
+        let mut parser = Parser::default();
+        let cases: [(&[u8], &str); 3] = [
+            (br#"{"a":"x\ud83dy"}"#, "x\u{fffd}y"),
+            (b"{\"a\":\"x\xffy\"}", "x\u{fffd}y"),
+            (br#"{"a":"\\ud83d \ud83d"}"#, "\\ud83d \u{fffd}"),
+        ];
+        for (record, expected) in cases {
+            let (text, repaired) = parser
+                .parse(record, |event| (event.text(&["a"]).unwrap().into_owned(), event.repaired()))
+                .unwrap();
+            assert_eq!(text, expected);
+            assert!(repaired);
+        }
+    }
+
+    #[test]
+    fn number_text_is_kept() {
+        let mut parser = Parser::default();
+        for number in
+            ["0", "-0", "1.50", "1e3", "1E+3", "123456789012345678901234567890", "-7", "18446744073709551615"]
+        {
+            let record = format!(r#"{{"a":{number}}}"#);
+            let text =
+                parser.parse(record.as_bytes(), |event| event.text(&["a"]).unwrap().into_owned()).unwrap();
+            assert_eq!(text, number);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The values of a parsed record: a flat list of nodes and a cursor over it.
+//!
+//! Nodes stand in document order, each container before its content, so that a value is a slice. Numbers
+//! keep the text that the record has. Of duplicate keys the last one counts.
+
+use std::borrow::Cow;
+
+/// A JSON value; a cheap copy that borrows from the parsed record.
+#[derive(Debug, Clone, Copy)]
+pub struct Value<'e>(&'e [Node<'e>]);
+
+/// What a [`Value`] is.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind<'e> {
+    /// JSON null.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A number, by its text.
+    Number(Number<'e>),
+    /// A string without its escapes.
+    String(&'e str),
+    /// A list.
+    Array(Elements<'e>),
+    /// An object.
+    Object(Members<'e>),
+}
+
+/// A number that can be written as the record wrote it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number<'e> {
+    /// A number whose text is that of this integer.
+    Int(i128),
+    /// Any other number: its text.
+    Text(&'e str),
+}
+
+/// One step of the flat list.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Node<'e> {
+    Null,
+    Bool(bool),
+    Int(i128),
+    Number(Cow<'e, str>),
+    String(Cow<'e, str>),
+    /// Elements follow: `count` nodes in all.
+    Array {
+        count: usize,
+    },
+    /// Keys and values follow in turn: `count` nodes in all.
+    Object {
+        count: usize,
+    },
+}
+
+impl<'e> Value<'e> {
+    /// The first value of a list of nodes; there must be one.
+    pub(super) fn first(nodes: &'e [Node<'e>]) -> Self {
+        let count = match nodes[0] {
+            Node::Array { count } | Node::Object { count } => count,
+            _ => 0,
+        };
+        Self(&nodes[..=count])
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(self) -> Kind<'e> {
+        match &self.0[0] {
+            Node::Null => Kind::Null,
+            Node::Bool(value) => Kind::Bool(*value),
+            Node::Int(value) => Kind::Number(Number::Int(*value)),
+            Node::Number(text) => Kind::Number(Number::Text(text)),
+            Node::String(text) => Kind::String(text),
+            Node::Array { .. } => Kind::Array(Elements(&self.0[1..])),
+            Node::Object { .. } => Kind::Object(Members(Elements(&self.0[1..]))),
+        }
+    }
+
+    /// Whether it is JSON null.
+    #[must_use]
+    pub fn is_null(self) -> bool {
+        matches!(self.kind(), Kind::Null)
+    }
+
+    /// The value of a key of an object, the last one if there are several.
+    #[must_use]
+    pub fn get(self, key: &str) -> Option<Value<'e>> {
+        let Kind::Object(members) = self.kind() else { return None };
+        members.filter(|(name, _)| *name == key).map(|(_, value)| value).last()
+    }
+
+    /// The text of a string, number or boolean.
+    #[must_use]
+    pub fn scalar_text(self) -> Option<Cow<'e, str>> {
+        match self.kind() {
+            Kind::Null | Kind::Array(_) | Kind::Object(_) => None,
+            Kind::Bool(value) => Some(if value { "true" } else { "false" }.into()),
+            Kind::Number(number) => Some(number.text()),
+            Kind::String(text) => Some(text.into()),
+        }
+    }
+
+    /// The value as compact JSON, escaped as CloudTrail escapes: only what JSON requires.
+    #[must_use]
+    pub fn to_json(self) -> String {
+        let mut json = String::new();
+        self.write_json(&mut json);
+        json
+    }
+
+    fn write_json(self, json: &mut String) {
+        match self.kind() {
+            Kind::Null => json.push_str("null"),
+            Kind::Bool(value) => json.push_str(if value { "true" } else { "false" }),
+            Kind::Number(number) => json.push_str(&number.text()),
+            Kind::String(text) => write_string(text, json),
+            Kind::Array(elements) => {
+                json.push('[');
+                for (i, element) in elements.enumerate() {
+                    if i > 0 {
+                        json.push(',');
+                    }
+                    element.write_json(json);
+                }
+                json.push(']');
+            }
+            Kind::Object(members) => {
+                json.push('{');
+                for (i, (key, value)) in members.enumerate() {
+                    if i > 0 {
+                        json.push(',');
+                    }
+                    write_string(key, json);
+                    json.push(':');
+                    value.write_json(json);
+                }
+                json.push('}');
+            }
+        }
+    }
+}
+
+impl<'e> Number<'e> {
+    /// The number as the record wrote it.
+    #[must_use]
+    pub fn text(self) -> Cow<'e, str> {
+        match self {
+            Number::Int(value) => value.to_string().into(),
+            Number::Text(text) => text.into(),
+        }
+    }
+}
+
+/// The elements of a list, in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Elements<'e>(&'e [Node<'e>]);
+
+impl<'e> Iterator for Elements<'e> {
+    type Item = Value<'e>;
+
+    fn next(&mut self) -> Option<Value<'e>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let value = Value::first(self.0);
+        self.0 = &self.0[value.0.len()..];
+        Some(value)
+    }
+}
+
+/// The keys and values of an object, in order, duplicates included.
+#[derive(Debug, Clone, Copy)]
+pub struct Members<'e>(Elements<'e>);
+
+impl<'e> Iterator for Members<'e> {
+    type Item = (&'e str, Value<'e>);
+
+    fn next(&mut self) -> Option<(&'e str, Value<'e>)> {
+        let Kind::String(key) = self.0.next()?.kind() else { return None };
+        Some((key, self.0.next()?))
+    }
+}
+
+fn write_string(text: &str, json: &mut String) {
+    use std::fmt::Write;
+    json.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            '\n' => json.push_str("\\n"),
+            '\r' => json.push_str("\\r"),
+            '\t' => json.push_str("\\t"),
+            '\u{8}' => json.push_str("\\b"),
+            '\u{c}' => json.push_str("\\f"),
+            c if c < ' ' => {
+                let _ = write!(json, "\\u{:04x}", u32::from(c));
+            }
+            c => json.push(c),
+        }
+    }
+    json.push('"');
+}
