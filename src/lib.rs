@@ -1,2 +1,4 @@
 pub mod decode;
+pub mod detect;
 pub mod event;
+pub mod sigma;

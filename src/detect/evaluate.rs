@@ -1,0 +1,189 @@
+//! The plain evaluator: a compiled condition on an event, in three-valued logic.
+//!
+//! CloudTrail leaves out the parameters of oversized requests. What cannot be known is not false: a leaf
+//! below an omitted container is *unknown*, and so is a keyword that was not found while something is
+//! missing. And, or and not follow Kleene.
+
+use std::net::IpAddr;
+
+use jiff::tz::TimeZone;
+
+use crate::event::{Event, FieldPath, Kind, Value};
+use crate::sigma::{Case, Condition, Expression, Glob, Number, Relation, Test, TimePart, fold};
+
+/// The truth of an expression; ordered so that *and* is the minimum and *or* the maximum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It does not hold.
+    No,
+    /// It cannot be told.
+    Unknown,
+    /// It holds.
+    Yes,
+}
+
+/// Evaluates a condition on an event.
+#[must_use]
+pub fn evaluate(condition: &Condition, event: &Event<'_>) -> Verdict {
+    expression(&condition.root, condition, event)
+}
+
+fn expression(expression: &Expression, condition: &Condition, event: &Event<'_>) -> Verdict {
+    let part = |part: &Expression| self::expression(part, condition, event);
+    match expression {
+        Expression::All(parts) => extreme(parts.iter().map(part), Verdict::No).unwrap_or(Verdict::Yes),
+        Expression::Any(parts) => extreme(parts.iter().map(part), Verdict::Yes).unwrap_or(Verdict::No),
+        Expression::AtLeast(wanted, parts) => at_least(*wanted, parts.iter().map(part)),
+        Expression::Not(inner) => match part(inner) {
+            Verdict::No => Verdict::Yes,
+            Verdict::Unknown => Verdict::Unknown,
+            Verdict::Yes => Verdict::No,
+        },
+        Expression::Selection(index) => part(&condition.selections[*index].1),
+        Expression::Field(path, test) => field(path, test, event),
+        Expression::Keyword(glob) => match keyword(glob, event.root()) {
+            false if !event.omitted().is_empty() => Verdict::Unknown,
+            found => Verdict::from(found),
+        },
+        Expression::Succeeded => Verdict::from(event.outcome().is_success()),
+    }
+}
+
+impl From<bool> for Verdict {
+    fn from(holds: bool) -> Self {
+        if holds { Verdict::Yes } else { Verdict::No }
+    }
+}
+
+/// The verdict nearest to `limit`, which ends the search.
+fn extreme(verdicts: impl Iterator<Item = Verdict>, limit: Verdict) -> Option<Verdict> {
+    let mut nearest = None;
+    for verdict in verdicts {
+        if verdict == limit {
+            return Some(limit);
+        }
+        nearest = Some(match nearest {
+            Some(Verdict::Unknown) => Verdict::Unknown,
+            _ => verdict,
+        });
+    }
+    nearest
+}
+
+fn at_least(wanted: usize, verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+    let (mut yes, mut unknown) = (0, 0);
+    for verdict in verdicts {
+        yes += usize::from(verdict == Verdict::Yes);
+        unknown += usize::from(verdict == Verdict::Unknown);
+    }
+    match () {
+        () if yes >= wanted => Verdict::Yes,
+        () if yes + unknown >= wanted => Verdict::Unknown,
+        () => Verdict::No,
+    }
+}
+
+fn field(path: &FieldPath, test: &Test, event: &Event<'_>) -> Verdict {
+    let omitted = |path: &FieldPath| event.omitted().contains(path.head());
+    let reference_omitted = matches!(test, Test::Reference(other, ..) if omitted(other));
+    if omitted(path) || reference_omitted {
+        return Verdict::Unknown;
+    }
+    let root = event.root();
+    let any = |test: &mut dyn FnMut(Value<'_>) -> bool| path.any(root, test);
+    let holds = match test {
+        Test::Equals(words) => any(&mut |value| scalars(value, &mut |text| words.contains(text))),
+        Test::Like(glob) => any(&mut |value| texts(value, &mut |text| glob.matches(text))),
+        Test::Regex(regex) => any(&mut |value| texts(value, &mut |text| regex.is_match(text))),
+        Test::Cidr(network) => any(&mut |value| {
+            scalars(value, &mut |text| text.parse().is_ok_and(|address: IpAddr| network.contains(&address)))
+        }),
+        Test::Null => is_null(path, root),
+        Test::Exists(wanted) => any(&mut |value| !value.is_null()) == *wanted,
+        Test::Compare(operator, number) => any(&mut |value| {
+            scalars(value, &mut |text| Number::read(text).is_some_and(|value| operator.holds(value, *number)))
+        }),
+        Test::Time(part, operator, number) => any(&mut |value| {
+            scalars(value, &mut |text| {
+                time_part(*part, text).is_some_and(|value| operator.holds(value, *number))
+            })
+        }),
+        Test::Reference(other, relation, case) => any(&mut |value| {
+            scalars(value, &mut |text| {
+                other.any(root, &mut |value| {
+                    scalars(value, &mut |other| relates(*relation, *case, text, other))
+                })
+            })
+        }),
+    };
+    Verdict::from(holds)
+}
+
+/// Absent everywhere, or null somewhere.
+fn is_null(path: &FieldPath, root: Value<'_>) -> bool {
+    let mut present = false;
+    let null = path.any(root, &mut |value| {
+        present = true;
+        elements(value, &mut |value| value.is_null())
+    });
+    null || !present
+}
+
+/// Whether the test holds for the value, or for an element of the list that it is, at any depth.
+fn elements(value: Value<'_>, test: &mut dyn FnMut(Value<'_>) -> bool) -> bool {
+    match value.kind() {
+        Kind::Array(mut list) => list.any(|value| elements(value, test)),
+        _ => test(value),
+    }
+}
+
+/// Whether the test holds for the text of a scalar, or of one in a list.
+fn scalars(value: Value<'_>, test: &mut dyn FnMut(&str) -> bool) -> bool {
+    elements(value, &mut |value| value.scalar_text().is_some_and(|text| test(&text)))
+}
+
+/// Whether the test holds for a text: that of a scalar, the compact JSON of an object or list, or an element's.
+fn texts(value: Value<'_>, test: &mut dyn FnMut(&str) -> bool) -> bool {
+    match value.kind() {
+        Kind::Array(mut list) => list.any(|value| texts(value, test)) || test(&value.to_json()),
+        Kind::Object(_) => test(&value.to_json()),
+        _ => value.scalar_text().is_some_and(|text| test(&text)),
+    }
+}
+
+/// Whether any string or number of the value fits; keys and booleans are not looked at.
+fn keyword(glob: &Glob, value: Value<'_>) -> bool {
+    match value.kind() {
+        Kind::Null | Kind::Bool(_) => false,
+        Kind::Number(number) => glob.matches(&number.text()),
+        Kind::String(text) => glob.matches(text),
+        Kind::Array(mut list) => list.any(|value| keyword(glob, value)),
+        Kind::Object(mut members) => members.any(|(_, value)| keyword(glob, value)),
+    }
+}
+
+fn relates(relation: Relation, case: Case, text: &str, other: &str) -> bool {
+    let (text, other) = match case {
+        Case::Counts => (text.into(), other.into()),
+        Case::Ignored => (fold(text), fold(other)),
+    };
+    match relation {
+        Relation::Equals => text == other,
+        Relation::Contains => text.contains(&*other),
+        Relation::StartsWith => text.starts_with(&*other),
+        Relation::EndsWith => text.ends_with(&*other),
+    }
+}
+
+fn time_part(part: TimePart, text: &str) -> Option<Number> {
+    let time = text.parse::<jiff::Timestamp>().ok()?.to_zoned(TimeZone::UTC).datetime();
+    let value = match part {
+        TimePart::Minute => i128::from(time.minute()),
+        TimePart::Hour => i128::from(time.hour()),
+        TimePart::Day => i128::from(time.day()),
+        TimePart::Week => i128::from(time.date().iso_week_date().week()),
+        TimePart::Month => i128::from(time.month()),
+        TimePart::Year => i128::from(time.year()),
+    };
+    Some(Number::Int(value))
+}

@@ -1,0 +1,153 @@
+//! Compiled detections × event → hits.
+//!
+//! The index tells from a record's bytes which detections it can match; for nearly every record that is none,
+//! and it is never parsed. What remains is parsed once and evaluated by the plain evaluator. That evaluator
+//! over the slow parser, with every detection and without the index, is the oracle that the fast way must
+//! equal. No clock, no I/O, no runtime.
+
+mod evaluate;
+mod index;
+
+pub use evaluate::{Verdict, evaluate};
+pub use index::Narrowing;
+
+use crate::event::{Event, Parser, Undecodable};
+use crate::sigma::Rule;
+use index::Index;
+
+/// A set of compiled detections, ready to run.
+#[derive(Debug)]
+pub struct Detections {
+    rules: Vec<Rule>,
+    index: Index,
+}
+
+/// A detection that an event meets, or that it may meet.
+#[derive(Debug, Clone, Copy)]
+pub struct Hit<'h> {
+    /// The detection.
+    pub rule: &'h Rule,
+    /// Whether it is certain.
+    pub status: Status,
+    /// The event.
+    pub event: &'h Event<'h>,
+}
+
+/// Whether a hit is certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// The event meets the detection.
+    Match,
+    /// It cannot be told, because CloudTrail left out what the detection asks for.
+    Undecided,
+}
+
+impl Status {
+    /// Its name in alerts.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Match => "match",
+            Status::Undecided => "undecided",
+        }
+    }
+}
+
+/// Buffers of one worker, used for one record after the other.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    parser: Parser,
+    candidates: Vec<index::Number>,
+    text: Vec<u8>,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// It was evaluated as it stands.
+    Plain,
+    /// Bytes had to be replaced to read it.
+    Repaired,
+}
+
+impl Detections {
+    /// Makes a set of detections; hits come in the order of their ids.
+    #[must_use]
+    pub fn new(mut rules: Vec<Rule>) -> Self {
+        rules.sort_by(|one, other| one.id.cmp(&other.id));
+        let index = Index::new(rules.iter().map(|rule| &rule.condition));
+        Self { rules, index }
+    }
+
+    /// The detections, in the order of their ids.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Evaluates a record; calls `on_hit` for each detection that it meets or may meet.
+    ///
+    /// # Errors
+    /// The record cannot be read. A record that no detection can match is not parsed, and so not found out.
+    pub fn detect(
+        &self,
+        record: &[u8],
+        scratch: &mut Scratch,
+        on_hit: &mut dyn FnMut(Hit<'_>),
+    ) -> Result<Seen, Undecodable> {
+        let Scratch { parser, candidates, text } = scratch;
+        self.index.candidates(record, text, candidates);
+        if candidates.is_empty() {
+            return Ok(Seen::Plain);
+        }
+        parser.parse(record, |event| {
+            for &number in &*candidates {
+                self.evaluate(number, &event, on_hit);
+            }
+            Seen::of(&event)
+        })
+    }
+
+    /// The oracle: every record is parsed the slow way and every detection is evaluated.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn detect_plainly(
+        &self,
+        record: &[u8],
+        scratch: &mut Scratch,
+        on_hit: &mut dyn FnMut(Hit<'_>),
+    ) -> Result<Seen, Undecodable> {
+        scratch.parser.parse_slowly(record, |event| {
+            for number in (0..).take(self.rules.len()) {
+                self.evaluate(number, &event, on_hit);
+            }
+            Seen::of(&event)
+        })
+    }
+
+    fn evaluate(&self, number: index::Number, event: &Event<'_>, on_hit: &mut dyn FnMut(Hit<'_>)) {
+        let rule = &self.rules[number as usize];
+        let status = match evaluate(&rule.condition, event) {
+            Verdict::No => return,
+            Verdict::Unknown => Status::Undecided,
+            Verdict::Yes => Status::Match,
+        };
+        on_hit(Hit { rule, status, event });
+    }
+}
+
+impl Seen {
+    fn of(event: &Event<'_>) -> Self {
+        if event.repaired() { Seen::Repaired } else { Seen::Plain }
+    }
+}
+
+/// By what the index excludes records for a detection.
+#[must_use]
+pub fn narrowing(rule: &Rule) -> Narrowing {
+    Index::narrowing(&rule.condition)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,482 @@
+//! What detections mean, case by case, and the fast way against the oracle.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::sigma::{RuleFile, compile};
+
+fn detections(rules: &[String]) -> Detections {
+    let files: Vec<RuleFile> = rules
+        .iter()
+        .enumerate()
+        .map(|(i, text)| RuleFile { name: format!("{i}.yml").into(), text: text.clone(), named: false })
+        .collect();
+    let compiled = compile(&files);
+    assert!(compiled.problems.is_empty(), "{:?}", compiled.problems);
+    Detections::new(compiled.rules)
+}
+
+/// A rule from its detection, in flow style or in lines.
+fn rule(id: usize, detection: &str) -> String {
+    let indented: String = detection.lines().map(|line| format!("  {line}\n")).collect();
+    format!(
+        "title: R{id}\nid: r{id}\nlogsource: {{product: aws, service: cloudtrail}}\ndetection:\n{indented}"
+    )
+}
+
+type Hits = Result<Vec<(String, Status)>, &'static str>;
+
+fn run(detections: &Detections, record: &str, plainly: bool) -> Hits {
+    let mut hits = Vec::new();
+    let mut on_hit = |hit: Hit<'_>| hits.push((hit.rule.id.clone(), hit.status));
+    let mut scratch = Scratch::default();
+    let seen = match plainly {
+        false => detections.detect(record.as_bytes(), &mut scratch, &mut on_hit),
+        true => detections.detect_plainly(record.as_bytes(), &mut scratch, &mut on_hit),
+    };
+    seen.map(|_| hits).map_err(|error| error.reason())
+}
+
+/// The verdict of one selection, the same on the fast way and by the oracle.
+fn verdict(selection: &str, record: &str) -> Verdict {
+    let detections = detections(&[rule(1, &format!("s:\n  {selection}\ncondition: s"))]);
+    let (fast, plain) = (run(&detections, record, false), run(&detections, record, true));
+    assert_eq!(fast, plain, "{selection} on {record}");
+    match fast.unwrap()[..] {
+        [] => Verdict::No,
+        [(_, Status::Match)] => Verdict::Yes,
+        [(_, Status::Undecided)] => Verdict::Unknown,
+        _ => unreachable!("one rule"),
+    }
+}
+
+fn check(cases: &[(&str, &str, bool)]) {
+    for (selection, record, expected) in cases {
+        assert_eq!(verdict(selection, record), Verdict::from(*expected), "{selection} on {record}");
+    }
+}
+
+#[test]
+fn equality() {
+    check(&[
+        ("eventName: CreateUser", r#"{"eventName":"CreateUser"}"#, true),
+        ("eventName: createuser", r#"{"eventName":"CREATEUSER"}"#, true),
+        ("eventName|cased: createuser", r#"{"eventName":"CreateUser"}"#, false),
+        ("eventName|cased: CreateUser", r#"{"eventName":"CreateUser"}"#, true),
+        ("eventName: CreateUser", r#"{"eventName":"CreateUsers"}"#, false),
+        ("eventName: CreateUser", r#"{"eventName":["x","CreateUser"]}"#, true),
+        ("eventName: [A, CreateUser]", r#"{"eventName":"CreateUser"}"#, true),
+        ("eventName: CreateUser", r#"{"requestParameters":{"eventName":"CreateUser"}}"#, false),
+        ("eventName: CreateUser", r#"{"eventName":"X","eventName":"CreateUser"}"#, true),
+        ("eventName: X", r#"{"eventName":"X","eventName":"CreateUser"}"#, false),
+        ("eventName: CreateUser", r#"{"eventNam\u0065":"\u0043reateUser"}"#, true),
+        ("a: NO", r#"{"a":"No"}"#, true),
+        ("a: No", r#"{"a":"no"}"#, true),
+        ("a: 'true'", r#"{"a":true}"#, true),
+        ("a: true", r#"{"a":"True"}"#, true),
+        ("a: '22'", r#"{"a":22}"#, true),
+        ("a: 22", r#"{"a":"22"}"#, true),
+        ("a: 1.10", r#"{"a":1.10}"#, true),
+        ("a: 1.10", r#"{"a":1.1}"#, false),
+        ("a: 012345678901", r#"{"a":"012345678901"}"#, true),
+        ("a: 2012-10-17", r#"{"a":"2012-10-17"}"#, true),
+        ("a: ''", r#"{"a":""}"#, true),
+        ("a: ''", r"{}", false),
+        ("a: '${jndi}'", r#"{"a":"${jndi}"}"#, true),
+        (r"a: 'C:\Windows'", r#"{"a":"c:\\windows"}"#, true),
+        (r"a: '\*'", r#"{"a":"*"}"#, true),
+        (r"a: '\*'", r#"{"a":"x"}"#, false),
+        ("a: x", r#"{"a":{"b":"x"}}"#, false),
+        ("a: '{\"b\":1}'", r#"{"a":{"b":1}}"#, false),
+        ("a: é", r#"{"a":"É"}"#, true),
+        ("a: k", "{\"a\":\"\u{212a}\"}", true),
+    ]);
+}
+
+#[test]
+fn wildcards_and_positions() {
+    check(&[
+        ("eventName: Create*", r#"{"eventName":"createuser"}"#, true),
+        ("eventName: '*User'", r#"{"eventName":"CreateUser"}"#, true),
+        ("eventName: Cr?ateUser", r#"{"eventName":"CreateUser"}"#, true),
+        ("a|contains: needle", r#"{"a":"hayneedlehay"}"#, true),
+        ("a|startswith: hay", r#"{"a":"Hayneedle"}"#, true),
+        ("a|endswith: hay", r#"{"a":"hayx"}"#, false),
+        ("a|contains: 'x*y'", r#"{"a":"__x--y__"}"#, true),
+        ("a|contains|all: [x, y]", r#"{"a":["x","y"]}"#, true),
+        ("a|contains|all: [x, y]", r#"{"a":["x","z"]}"#, false),
+        ("a|all: [x, y]", r#"{"a":["x","y"]}"#, true),
+        ("a|contains: '*'", r#"{"a":"****"}"#, true),
+        ("a|contains: '*'", r#"{"a":""}"#, true),
+        ("a|contains: '*'", r#"{"a":{}}"#, true),
+        ("a|contains: '*'", r#"{"a":null}"#, false),
+        ("a|contains: '*'", r"{}", false),
+        (r#"a|contains: '"cidrIp":"0.0.0.0/0"'"#, r#"{"a":{"items":[{"cidrIp" : "0.0.0.0/0"}]}}"#, true),
+        (r#"a|contains: '\"Effect\":\"Allow\"'"#, r#"{"a":{"policy":"{\"Effect\":\"Allow\"}"}}"#, true),
+        ("a|contains: b", r#"{"a":[["x","abc"]]}"#, true),
+        ("a: '[\"x\",*'", r#"{"a":["x","y"]}"#, true),
+        ("a.b.c: x", r#"{"a":[{"b":[{"c":["y","x"]}]}]}"#, true),
+    ]);
+}
+
+#[test]
+fn absence() {
+    check(&[
+        ("a: null", r"{}", true),
+        ("a: null", r#"{"a":null}"#, true),
+        ("a: ~", r#"{"a":""}"#, false),
+        ("a: null", r#"{"a":[]}"#, false),
+        ("a: 'null'", r#"{"a":null}"#, false),
+        ("a: [null, '']", r#"{"a":""}"#, true),
+        ("a.b: null", r#"{"a":[{"b":1},{"b":null}]}"#, true),
+        ("a|exists: true", r#"{"a":null}"#, false),
+        ("a|exists: true", r#"{"a":""}"#, true),
+        ("a|exists: 'false'", r"{}", true),
+        ("a.b|exists: true", r#"{"a":[{"c":1},{"b":0}]}"#, true),
+        ("eventName|exists: false", r#"{"x":{"eventName":"A"}}"#, true),
+        ("eventName: null", r#"{"x":{"eventName":"A"}}"#, true),
+    ]);
+}
+
+#[test]
+fn other_modifiers() {
+    check(&[
+        ("a|re: '^Cr.*r$'", r#"{"a":"CreateUser"}"#, true),
+        ("a|re: eate", r#"{"a":"CreateUser"}"#, true),
+        ("a|re: create", r#"{"a":"CreateUser"}"#, false),
+        ("a|re|i: create", r#"{"a":"CreateUser"}"#, true),
+        ("a|re|s: 'a.b'", r#"{"a":"a\nb"}"#, true),
+        ("a|re|m: '^b$'", r#"{"a":"a\nb\nc"}"#, true),
+        (r#"a|re: '"b":\d+'"#, r#"{"a":{"b": 17}}"#, true),
+        ("a|cidr: 10.0.0.0/8", r#"{"a":"10.1.2.3"}"#, true),
+        ("a|cidr: 10.0.0.0/8", r#"{"a":"11.1.2.3"}"#, false),
+        ("a|cidr: 10.0.0.0/8", r#"{"a":"AWS Internal"}"#, false),
+        ("a|cidr: 225.0.0.0/8", r#"{"a":"225.178.039.250"}"#, false),
+        ("a|cidr: '2001:db8::/32'", r#"{"a":"2001:db8::1"}"#, true),
+        ("a|cidr: [10.0.0.0/8, 192.168.0.0/16]", r#"{"a":"192.168.7.7"}"#, true),
+        ("a|lt: 14", r#"{"a":8}"#, true),
+        ("a|lt: 14", r#"{"a":"8"}"#, true),
+        ("a|lt: 14", r#"{"a":"x"}"#, false),
+        ("a|lt: 14", r"{}", false),
+        ("a|gte: '14'", r#"{"a":14.0}"#, true),
+        ("a|gt: 9007199254740992", r#"{"a":9007199254740993}"#, true),
+        ("a|neq: x", r#"{"a":"y"}"#, true),
+        ("a|neq: [x, y]", r#"{"a":"y"}"#, false),
+        ("a|contains|neq: x", r#"{"a":"axb"}"#, false),
+        ("a|fieldref: b", r#"{"a":"X","b":"x"}"#, true),
+        ("a|fieldref: b", r#"{"a":"x"}"#, false),
+        ("a|fieldref|cased: b", r#"{"a":"X","b":"x"}"#, false),
+        ("a|fieldref|endswith: b.c", r#"{"a":"arn/x","b":{"c":"x"}}"#, true),
+        ("a|fieldref: b", r#"{"a":["p","q"],"b":["q","r"]}"#, true),
+        ("a|base64: foo", r#"{"a":"Zm9v"}"#, true),
+        ("a|base64offset|contains: foobar", r#"{"a":"eHhmb29iYXJ5"}"#, true),
+        ("a|base64offset: foobar", r#"{"a":"eGZvb2Jhcnl5"}"#, true),
+        ("a|wide|base64offset|contains: foo", r#"{"a":"xZgBvAG8Ay"}"#, true),
+        ("a|utf16le|base64: foo", r#"{"a":"ZgBvAG8A"}"#, true),
+        ("a|utf16be|base64: foo", r#"{"a":"AGYAbwBv"}"#, true),
+        ("a|utf16|base64: foo", r#"{"a":"//5mAG8AbwA="}"#, true),
+        ("a|windash|contains: ' -f '", r#"{"a":"x /f y"}"#, true),
+        ("a|windash|contains: ' -f '", "{\"a\":\"x \u{2014}f y\"}", true),
+        ("a|windash|contains: 'a-f'", r#"{"a":"a/f"}"#, false),
+        ("a|hour: 3", r#"{"a":"2023-07-10T03:42:36Z"}"#, true),
+        ("a|hour|gte: 18", r#"{"a":"2023-07-10T03:42:36Z"}"#, false),
+        ("a|week: 28", r#"{"a":"2023-07-10T03:42:36Z"}"#, true),
+        ("a|day: 10", r#"{"a":"2023-07-09T23:42:36-02:00"}"#, true),
+        ("a|minute: 42", r#"{"a":"no time"}"#, false),
+        ("a|month: [6, 7]", r#"{"a":"2023-07-10T03:42:36Z"}"#, true),
+        ("a|year: 2023", r#"{"a":"2023-07-10T03:42:36Z"}"#, true),
+    ]);
+}
+
+#[test]
+fn keywords() {
+    let cases = [
+        ("s: [needle]", r#"{"a":{"b":["x","a NEEDLE here"]}}"#, true),
+        ("s: [needle]", r#"{"needle":"x"}"#, false),
+        ("s: ['1234']", r#"{"a":91234}"#, true),
+        ("s: ['true']", r#"{"a":true}"#, false),
+        ("s: ['ne*le']", r#"{"a":"x needle y"}"#, true),
+        ("s:\n  '|all': [x1y1, x2y2]", r#"{"a":"x1y1","b":"x2y2"}"#, true),
+        ("s:\n  '|all': [x1y1, x2y2]", r#"{"a":"x1y1"}"#, false),
+        ("s: needle", r#"{"a":"n\u0065edle"}"#, true),
+    ];
+    for (selection, record, expected) in cases {
+        let detections = detections(&[rule(1, &format!("{selection}\ncondition: s"))]);
+        let hits = run(&detections, record, false);
+        assert_eq!(hits, run(&detections, record, true), "{selection} on {record}");
+        assert_eq!(!hits.unwrap().is_empty(), expected, "{selection} on {record}");
+    }
+}
+
+#[test]
+fn conditions() {
+    let selections = "s_1: {a: 1}\ns_2: {b: 2}\nf_1: {c: 3}\n_hidden: {d: 4}";
+    let cases = [
+        ("s_1", r#"{"a":1}"#, true),
+        ("s_1 and s_2", r#"{"a":1}"#, false),
+        ("s_1 or s_2 and f_1", r#"{"a":1}"#, true),
+        ("(s_1 or s_2) and f_1", r#"{"a":1}"#, false),
+        ("not s_1", r#"{"b":2}"#, true),
+        ("s_1 and not f_1", r#"{"a":1,"c":3}"#, false),
+        ("1 of s_*", r#"{"b":2}"#, true),
+        ("any of s_*", r#"{"b":2}"#, true),
+        ("all of s_*", r#"{"b":2}"#, false),
+        ("all of s_*", r#"{"a":1,"b":2}"#, true),
+        ("2 of s_*", r#"{"a":1,"b":2}"#, true),
+        ("2 of them", r#"{"a":1,"d":4}"#, false),
+        ("all of them", r#"{"a":1,"b":2,"c":3}"#, true),
+        ("1 of them", r#"{"d":4}"#, false),
+        ("s_1 and not 1 of f_*", r#"{"a":1}"#, true),
+        ("[s_1, s_2]", r#"{"b":2}"#, true),
+    ];
+    for (condition, record, expected) in cases {
+        let detections = detections(&[rule(1, &format!("{selections}\ncondition: {condition}"))]);
+        let hits = run(&detections, record, false);
+        assert_eq!(hits, run(&detections, record, true), "{condition} on {record}");
+        assert_eq!(!hits.unwrap().is_empty(), expected, "{condition} on {record}");
+    }
+}
+
+#[test]
+fn lists_of_maps_are_alternatives() {
+    let detections = detections(&[rule(1, "s:\n  - a: 1\n    b: 2\n  - c: 3\ncondition: s")]);
+    for (record, expected) in [(r#"{"a":1}"#, 0), (r#"{"a":1,"b":2}"#, 1), (r#"{"c":3}"#, 1)] {
+        assert_eq!(run(&detections, record, false).unwrap().len(), expected, "{record}");
+    }
+}
+
+#[test]
+fn omitted_parameters_are_unknown() {
+    use Verdict::{No, Unknown, Yes};
+    let omitted = r#"{"eventName":"PutUserPolicy","requestParameters":{"reason":"requestParameters too large","omitted":"true","originalSize":"149893"},"a":"x"}"#;
+    let cases = [
+        ("{eventName: PutUserPolicy, requestParameters.policyDocument|contains: Allow}", Unknown),
+        ("{eventName: CreateUser, requestParameters.policyDocument|contains: Allow}", No),
+        ("{a: y, requestParameters.userName: bob}", No),
+        ("{a: x, requestParameters.userName: bob}", Unknown),
+        ("{requestParameters.userName: null}", Unknown),
+        ("{requestParameters.userName|exists: false}", Unknown),
+        ("{requestParameters.userName|neq: bob}", Unknown),
+        ("{requestParameters.userName|fieldref: a}", Unknown),
+        ("{a|fieldref: requestParameters.userName}", Unknown),
+        ("{responseElements: null}", Yes),
+        ("{eventName: PutUserPolicy}", Yes),
+    ];
+    for (selection, expected) in cases {
+        assert_eq!(verdict(selection, omitted), expected, "{selection}");
+    }
+    let keyword = detections(&[rule(1, "s: [bob]\ncondition: s"), rule(2, "s: [PutUser]\ncondition: s")]);
+    assert_eq!(
+        run(&keyword, omitted, false).unwrap(),
+        [("r1".to_owned(), Status::Undecided), ("r2".to_owned(), Status::Match)]
+    );
+    let conditions = [
+        ("s or t", Yes),
+        ("s and t", Unknown),
+        ("not s", Unknown),
+        ("u and s", No),
+        ("1 of them", Yes),
+        ("2 of them", Unknown),
+        ("all of them", No),
+    ];
+    for (condition, expected) in conditions {
+        let selections = "s: {requestParameters.x: 1}\nt: {a: x}\nu: {a: y}";
+        let detections = detections(&[rule(1, &format!("{selections}\ncondition: {condition}"))]);
+        let hits = run(&detections, omitted, false).unwrap();
+        let verdict = hits.first().map_or(No, |(_, status)| match status {
+            Status::Match => Yes,
+            Status::Undecided => Unknown,
+        });
+        assert_eq!(verdict, expected, "{condition}");
+    }
+}
+
+#[test]
+fn attempts_can_be_left_out() {
+    let text = rule(1, "s: {eventName: A}\ncondition: s") + "trailhound: {attempts: success}\n";
+    let detections = detections(&[text]);
+    let cases = [
+        (r#"{"eventName":"A"}"#, 1),
+        (r#"{"eventName":"A","errorCode":"AccessDenied"}"#, 0),
+        (r#"{"eventName":"A","errorMessage":"Failed authentication"}"#, 0),
+        (r#"{"eventName":"A","errorCode":null}"#, 1),
+    ];
+    for (record, expected) in cases {
+        assert_eq!(run(&detections, record, false).unwrap().len(), expected, "{record}");
+    }
+}
+
+#[test]
+fn the_index_narrows_what_it_can() {
+    let cases = [
+        ("s: {eventSource: iam.amazonaws.com, eventName: [A, B]}\ncondition: s", Narrowing::EventName),
+        ("s: {eventName: A}\nt: {eventName: B}\ncondition: s or t", Narrowing::EventName),
+        ("s: {eventName: A}\nt: {a: 1}\ncondition: s or t", Narrowing::None),
+        ("s: {eventSource: kms.amazonaws.com}\nf: {a: 1}\ncondition: s and not f", Narrowing::EventSource),
+        ("s: {userIdentity.type: Root}\ncondition: s", Narrowing::Text),
+        ("s: [keyword]\ncondition: s", Narrowing::Text),
+        ("s: {eventName: A}\ncondition: not s", Narrowing::None),
+        ("s: {a|re: x}\ncondition: s", Narrowing::None),
+        ("s: {a|exists: true}\ncondition: s", Narrowing::None),
+    ];
+    for (detection, expected) in cases {
+        let detections = detections(&[rule(1, detection)]);
+        assert_eq!(narrowing(&detections.rules()[0]), expected, "{detection}");
+    }
+}
+
+#[test]
+fn hits_come_in_the_order_of_ids() {
+    let rules: Vec<String> = [3, 1, 2].map(|id| rule(id, "s: {eventName: A}\ncondition: s")).into();
+    let hits = run(&detections(&rules), r#"{"eventName":"A"}"#, false).unwrap();
+    assert_eq!(hits.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["r1", "r2", "r3"]);
+}
+
+/// Keys and texts that collide with each other in every way that could fool the index.
+const KEYS: [&str; 9] = [
+    r#""eventName""#,
+    r#""eventSource""#,
+    r#""eventNam\u0065""#,
+    r#""requestParameters""#,
+    r#""userIdentity""#,
+    r#""type""#,
+    r#""omitted""#,
+    r#""a.b""#,
+    r#""a""#,
+];
+const SCALARS: [&str; 18] = [
+    r#""CreateUser""#,
+    r#""createuser""#,
+    r#""\u0043reateUser""#,
+    r#""iam.amazonaws.com""#,
+    r#""Root""#,
+    r#""ROOT ""#,
+    r#""a \"quoted\" CreateUser""#,
+    r#""requestParameters too large""#,
+    "\"\u{212a}eyword\"",
+    r#""keyword""#,
+    r#""\ud83d keyword""#,
+    "null",
+    "true",
+    "-0",
+    "22",
+    "1.50",
+    "123456789012345678901234567890",
+    r#""""#,
+];
+
+fn json() -> impl Strategy<Value = String> {
+    let scalar = prop::sample::select(&SCALARS[..]).prop_map(str::to_owned);
+    scalar.prop_recursive(3, 24, 5, |inner| {
+        let space = prop::sample::select(&["", " ", "\n\t"][..]);
+        let member = (prop::sample::select(&KEYS[..]), space, inner.clone())
+            .prop_map(|(key, space, value)| format!("{key}{space}:{space}{value}"));
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(|elements| format!("[{}]", elements.join(", "))),
+            prop::collection::vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(","))),
+        ]
+    })
+}
+
+fn record() -> impl Strategy<Value = String> {
+    let member = (prop::sample::select(&KEYS[..]), json()).prop_map(|(key, value)| format!("{key}:{value}"));
+    prop::collection::vec(member, 0..7).prop_map(|members| format!("{{{}}}", members.join(",")))
+}
+
+fn selection() -> impl Strategy<Value = String> {
+    let field = prop::sample::select(
+        &[
+            "eventName",
+            "eventSource",
+            "userIdentity.type",
+            "a",
+            "a.b",
+            "requestParameters.a",
+            "requestParameters",
+        ][..],
+    );
+    let modifier = prop::sample::select(
+        &[
+            "",
+            "|contains",
+            "|startswith",
+            "|endswith",
+            "|re",
+            "|exists",
+            "|cased",
+            "|lt",
+            "|neq",
+            "|contains|all",
+        ][..],
+    );
+    let value = prop::sample::select(
+        &[
+            "CreateUser",
+            "createuser",
+            "iam.amazonaws.com",
+            "Root",
+            "keyword",
+            "22",
+            "-0",
+            "Create*",
+            "''",
+            "~",
+            "oot",
+        ][..],
+    );
+    let item = (field, modifier, prop::collection::vec(value, 1..3)).prop_map(|(field, modifier, values)| {
+        let values = match modifier {
+            "|exists" => "true".to_owned(),
+            "|lt" => "30".to_owned(),
+            "" | "|neq" | "|cased" => format!("[{}]", values.join(", ")),
+            _ => format!("[{}]", values.join(", ").replace('~', "x").replace("''", "x")),
+        };
+        format!("{field}{modifier}: {values}")
+    });
+    let items = prop::collection::btree_map("[a-c]", item, 1..3);
+    prop_oneof![
+        4 => items.prop_map(|items| {
+            let mut lines: Vec<String> = items.into_values().collect();
+            lines.sort();
+            lines.dedup_by_key(|line| line.split(':').next().map(str::to_owned));
+            format!("{{{}}}", lines.join(", "))
+        }),
+        1 => Just("[keyword, CreateUser]".to_owned()),
+    ]
+}
+
+fn condition() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(
+        &[
+            "s",
+            "not s",
+            "s and t",
+            "s or t",
+            "s and not t",
+            "1 of them",
+            "all of them",
+            "2 of them",
+            "not (s and t)",
+        ][..],
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_fast_way_equals_the_oracle(
+        rules in prop::collection::vec((selection(), selection(), condition()), 1..5),
+        records in prop::collection::vec(record(), 1..8),
+    ) {
+        let rules: Vec<String> = rules
+            .iter()
+            .enumerate()
+            .map(|(i, (s, t, condition))| rule(i, &format!("s: {s}\nt: {t}\ncondition: {condition}")))
+            .collect();
+        let detections = detections(&rules);
+        for record in &records {
+            prop_assert_eq!(run(&detections, record, false), run(&detections, record, true), "{} {:?}", record, rules);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Texts and wildcard patterns, compared as Sigma compares: without regard to case unless told otherwise.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// Lower case by Unicode's rules, borrowed where nothing changes.
+#[must_use]
+pub fn fold(text: &str) -> Cow<'_, str> {
+    let folded = |text: &str| text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    if folded(text) { text.into() } else { text.to_lowercase().into() }
+}
+
+/// Whether case counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Case {
+    /// `Root` equals `root`.
+    Ignored,
+    /// The modifier `cased`.
+    Counts,
+}
+
+impl Case {
+    fn apply(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Case::Ignored => fold(text),
+            Case::Counts => text.into(),
+        }
+    }
+}
+
+/// A set of whole texts.
+#[derive(Debug, Clone)]
+pub struct Words {
+    case: Case,
+    words: HashSet<Box<str>>,
+}
+
+impl Words {
+    /// The set of these texts.
+    pub fn new<'w>(words: impl IntoIterator<Item = &'w str>, case: Case) -> Self {
+        Self { case, words: words.into_iter().map(|word| case.apply(word).into()).collect() }
+    }
+
+    /// Whether the text is one of them.
+    #[must_use]
+    pub fn contains(&self, text: &str) -> bool {
+        self.words.contains(&*self.case.apply(text))
+    }
+
+    /// The texts in lower case.
+    pub fn folded(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.words.iter().map(|word| fold(word))
+    }
+}
+
+/// A pattern with wildcards that must match a whole text.
+#[derive(Debug, Clone)]
+pub struct Glob {
+    case: Case,
+    shape: Shape,
+    parts: Vec<GlobPart>,
+}
+
+/// One part of a [`Glob`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GlobPart {
+    /// This text.
+    Text(String),
+    /// `?`: any one character.
+    One,
+    /// `*`: any number of any characters.
+    Many,
+}
+
+/// The common shapes, matched without walking the parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Anything,
+    Whole,
+    Prefix,
+    Suffix,
+    Infix,
+    General,
+}
+
+impl Glob {
+    /// Joins the parts to a pattern.
+    #[must_use]
+    pub fn new(parts: impl IntoIterator<Item = GlobPart>, case: Case) -> Self {
+        let mut joined: Vec<GlobPart> = Vec::new();
+        for part in parts {
+            match (joined.last_mut(), part) {
+                (_, GlobPart::Text(text)) if text.is_empty() => {}
+                (Some(GlobPart::Many), GlobPart::Many) => {}
+                (Some(GlobPart::Text(known)), GlobPart::Text(text)) => known.push_str(&case.apply(&text)),
+                (_, GlobPart::Text(text)) => joined.push(GlobPart::Text(case.apply(&text).into_owned())),
+                (_, part) => joined.push(part),
+            }
+        }
+        let shape = match &joined[..] {
+            [GlobPart::Many] => Shape::Anything,
+            [GlobPart::Text(_)] => Shape::Whole,
+            [GlobPart::Text(_), GlobPart::Many] => Shape::Prefix,
+            [GlobPart::Many, GlobPart::Text(_)] => Shape::Suffix,
+            [GlobPart::Many, GlobPart::Text(_), GlobPart::Many] => Shape::Infix,
+            _ => Shape::General,
+        };
+        Self { case, shape, parts: joined }
+    }
+
+    /// Whether the whole text fits.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        let text = self.case.apply(text);
+        match self.shape {
+            Shape::Anything => true,
+            Shape::Whole => *text == *self.only_text(),
+            Shape::Prefix => text.starts_with(self.only_text()),
+            Shape::Suffix => text.ends_with(self.only_text()),
+            Shape::Infix => text.contains(self.only_text()),
+            Shape::General => walk(&self.parts, &text),
+        }
+    }
+
+    /// The texts that every match contains, in lower case.
+    pub fn literals(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.parts.iter().filter_map(|part| match part {
+            GlobPart::Text(text) => Some(fold(text)),
+            GlobPart::One | GlobPart::Many => None,
+        })
+    }
+
+    fn only_text(&self) -> &str {
+        let text = self.parts.iter().find_map(|part| match part {
+            GlobPart::Text(text) => Some(text.as_str()),
+            GlobPart::One | GlobPart::Many => None,
+        });
+        text.unwrap_or_default()
+    }
+}
+
+/// Matches part by part; at a mismatch the last `*` takes one character more. An earlier `*` never needs to
+/// be tried again, so the cost is at most the product of both lengths.
+fn walk(parts: &[GlobPart], text: &str) -> bool {
+    let (mut part, mut at) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    loop {
+        let rest = &text[at..];
+        let taken = match parts.get(part) {
+            None if rest.is_empty() => return true,
+            None => None,
+            Some(GlobPart::Many) => {
+                retry = Some((part + 1, at));
+                Some(0)
+            }
+            Some(GlobPart::One) => rest.chars().next().map(char::len_utf8),
+            Some(GlobPart::Text(wanted)) => rest.starts_with(wanted.as_str()).then_some(wanted.len()),
+        };
+        if let Some(taken) = taken {
+            part += 1;
+            at += taken;
+            continue;
+        }
+        let Some((after_star, from)) = retry else { return false };
+        let Some(next) = text[from..].chars().next() else { return false };
+        (part, at) = (after_star, from + next.len_utf8());
+        retry = Some((after_star, at));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `*` and `?` as wildcards.
+    fn glob(pattern: &str, case: Case) -> Glob {
+        let parts = pattern.chars().map(|c| match c {
+            '*' => GlobPart::Many,
+            '?' => GlobPart::One,
+            c => GlobPart::Text(c.to_string()),
+        });
+        Glob::new(parts, case)
+    }
+
+    #[test]
+    fn globs() {
+        let cases = [
+            ("abc", "ABC", true),
+            ("abc", "abcd", false),
+            ("a*", "a", true),
+            ("a*", "ba", false),
+            ("*c", "abc", true),
+            ("*b*", "aBc", true),
+            ("*", "", true),
+            ("**", "x", true),
+            ("?", "", false),
+            ("?", "é", true),
+            ("a?c", "aéc", true),
+            ("a*b*c", "aXbXbXc", true),
+            ("a*b*c", "aXbXbX", false),
+            ("*a?", "aaa", true),
+            ("*ab*ab", "abab", true),
+            ("*ab*ab", "ab", false),
+            ("Straße", "STRASSE", false),
+            ("ärger", "ÄRGER", true),
+            ("", "", true),
+            ("", "x", false),
+        ];
+        for (pattern, text, expected) in cases {
+            assert_eq!(glob(pattern, Case::Ignored).matches(text), expected, "{pattern} on {text}");
+        }
+        assert!(!glob("a*", Case::Counts).matches("Ab"));
+        assert!(glob("*A*", Case::Counts).matches("xAy"));
+    }
+
+    #[test]
+    fn many_stars_end_quickly() {
+        let text = "a".repeat(20_000);
+        assert!(!glob("*a*a*a*a*a*a*a*a*a*ab", Case::Ignored).matches(&text));
+    }
+
+    #[test]
+    fn words() {
+        let words = Words::new(["Root", "IAMUser"], Case::Ignored);
+        assert!(words.contains("ROOT") && words.contains("iamuser") && !words.contains("oot"));
+        assert!(!Words::new(["Root"], Case::Counts).contains("root"));
+    }
+}
