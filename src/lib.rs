@@ -1,3 +1,4 @@
+pub mod announce;
 pub mod decode;
 pub mod detect;
 pub mod event;
