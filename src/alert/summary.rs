@@ -1,0 +1,187 @@
+//! One sentence that is enough on a phone, and safe wherever it is shown.
+
+use std::borrow::Cow;
+
+use crate::event::{Event, FieldPath, Outcome};
+use crate::sigma::{Piece, Rule};
+
+use super::actor::Actor;
+use super::target::Target;
+
+/// Characters of one field, and of the whole sentence.
+const MAX_FIELD: usize = 120;
+const MAX_SENTENCE: usize = 400;
+
+/// What a summary may speak of.
+pub(super) struct Facts<'f, 'e> {
+    pub(super) rule: &'f Rule,
+    pub(super) event: &'f Event<'e>,
+    pub(super) actor: &'f Actor<'e>,
+    pub(super) target: Option<&'f Target<'e>>,
+    pub(super) outcome: &'f Outcome<'e>,
+}
+
+impl Facts<'_, '_> {
+    /// The detection's sentence about this event; failures and doubts are added to it.
+    pub(super) fn summary(&self, undecided: bool) -> String {
+        let mut sentence = String::new();
+        if undecided {
+            sentence.push_str("Undecided (CloudTrail omitted parameters): ");
+        }
+        match &self.rule.extension.summary {
+            Some(template) => {
+                for piece in template.pieces() {
+                    match piece {
+                        Piece::Text(text) => sentence.push_str(text),
+                        Piece::Field(field) => sentence.push_str(&self.field(field)),
+                    }
+                }
+            }
+            None => {
+                let field = |name| self.field(name);
+                let (actor, call) = (field("actor.name"), field("eventName"));
+                let (account, region) = (field("account"), field("region"));
+                sentence
+                    .push_str(&format!("{}: {actor} called {call} in {account} ({region})", self.rule.title));
+            }
+        }
+        match self.outcome {
+            Outcome::Success => {}
+            Outcome::Failure { code: Some(code) } => {
+                sentence.push_str(&format!(" — failed: {}", shown(code)))
+            }
+            Outcome::Failure { code: None } => sentence.push_str(" — failed"),
+        }
+        safe(&sentence)
+    }
+
+    fn field(&self, name: &str) -> String {
+        match self.value(name) {
+            Some(value) if !value.is_empty() => shown(&value),
+            _ => "(unknown)".to_owned(),
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<Cow<'_, str>> {
+        let text = |key| self.event.text(&[key]);
+        match name {
+            "actor.name" => self.actor.name.clone(),
+            "actor.arn" => self.actor.arn.clone(),
+            "actor.account" => self.actor.account.clone(),
+            "actor.type" => self.actor.identity_type.clone(),
+            "actor.session_issuer" => self.actor.session_issuer.clone(),
+            "actor.access_key_id" => self.actor.access_key_id.clone(),
+            "target.kind" => self.target.map(|target| target.kind.clone()),
+            "target.name" => self.target.map(|target| target.name.clone()),
+            "target.arn" => self.target.and_then(|target| target.arn.clone()),
+            "account" => text("recipientAccountId").or_else(|| self.actor.account.clone()),
+            "region" => text("awsRegion"),
+            "source_ip" => text("sourceIPAddress"),
+            "user_agent" => text("userAgent"),
+            "error_code" => text("errorCode"),
+            path => {
+                let mut found = None;
+                FieldPath::new(path).any(self.event.root(), &mut |value| {
+                    let text = value.scalar_text().unwrap_or_else(|| value.to_json().into());
+                    found = (!value.is_null()).then(|| text.into_owned());
+                    found.is_some()
+                });
+                found.map(Cow::Owned)
+            }
+        }
+    }
+}
+
+/// A value within its length.
+fn shown(value: &str) -> String {
+    shorten(value, MAX_FIELD)
+}
+
+fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Text that neither a terminal, a chat, a web page nor a spreadsheet takes for anything else: no control
+/// and no bidirectional characters, no markup, no formula.
+fn safe(text: &str) -> String {
+    let text: String = text
+        .chars()
+        .map(|c| match c {
+            '<' => '‹',
+            '>' => '›',
+            '`' => '\'',
+            c if c.is_control() => ' ',
+            '\u{061C}'
+            | '\u{200E}'
+            | '\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{FEFF}' => ' ',
+            c => c,
+        })
+        .collect();
+    let text = shorten(text.trim(), MAX_SENTENCE);
+    if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Parser;
+    use crate::sigma::{RuleFile, compile};
+
+    fn summary(template: &str, record: &str, undecided: bool) -> String {
+        let mut text = "title: T\nlogsource: {product: aws, service: cloudtrail}\n\
+                        detection: {s: {a: 1}, condition: s}\n"
+            .to_owned();
+        if !template.is_empty() {
+            text.push_str(&format!("trailhound: {{summary: '{template}'}}\n"));
+        }
+        let file = RuleFile { name: "x".into(), text, named: false };
+        let rule = compile([&file]).rules.remove(0);
+        Parser::default()
+            .parse(record.as_bytes(), |event| {
+                let (actor, target, outcome) = (Actor::of(&event), Target::of(&event), event.outcome());
+                let facts = Facts {
+                    rule: &rule,
+                    event: &event,
+                    actor: &actor,
+                    target: target.as_ref(),
+                    outcome: &outcome,
+                };
+                facts.summary(undecided)
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn sentences() {
+        let record = r#"{"eventName":"CreateUser","awsRegion":"us-east-1","recipientAccountId":"1","userIdentity":{"type":"IAMUser","userName":"ann"},"requestParameters":{"userName":"bob","tags":["x"]}}"#;
+        let cases = [
+            ("{actor.name} created {target.kind} {target.name} in {account}", "ann created user bob in 1"),
+            ("", "T: ann called CreateUser in 1 (us-east-1)"),
+            ("{requestParameters.userName} {requestParameters.nothing}", "bob (unknown)"),
+            ("tags {requestParameters.tags}", r#"tags ["x"]"#),
+        ];
+        for (template, expected) in cases {
+            assert_eq!(summary(template, record, false), expected);
+        }
+        let failed = record.replace("{\"eventName\"", r#"{"errorCode":"AccessDenied","eventName""#);
+        assert_eq!(summary("{actor.name} tried", &failed, false), "ann tried — failed: AccessDenied");
+        assert!(summary("x", record, true).starts_with("Undecided"));
+    }
+
+    #[test]
+    fn hostile_values_are_harmless() {
+        let name = "=cmd|' /C calc'!A0 <!channel> \\u001b[31m\\u202Egnp.exe `x`\\n";
+        let record = format!(r#"{{"userIdentity":{{"userName":"{name}"}}}}"#);
+        let sentence = summary("{userIdentity.userName} did it", &record, false);
+        assert!(sentence.starts_with("'=cmd"), "{sentence}");
+        assert!(!sentence.chars().any(|c| c.is_control() || "<>`\u{202e}".contains(c)), "{sentence}");
+        let long = format!(r#"{{"a":"{}"}}"#, "é".repeat(10_000));
+        assert!(summary("{a} {a} {a} {a} {a}", &long, false).chars().count() <= MAX_SENTENCE + 2);
+    }
+}

@@ -1,0 +1,151 @@
+//! What was acted upon.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::event::{Event, Kind};
+
+/// The user, role, policy, key… that a call acted upon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target<'e> {
+    /// What it is: `user`, `role`, `trail`…
+    pub kind: Cow<'e, str>,
+    /// Its name, without the path of an ARN.
+    pub name: Cow<'e, str>,
+    /// Its ARN, where the event has one.
+    pub arn: Option<Cow<'e, str>>,
+}
+
+/// Request parameters that name what a call acts upon, those that are most to the point first: of a user and
+/// the policy attached to it, the user is acted upon.
+const PARAMETERS: [(&str, &str); 43] = [
+    ("user", "userName"),
+    ("role", "roleName"),
+    ("group", "groupName"),
+    ("role", "roleArn"),
+    ("instance-profile", "instanceProfileName"),
+    ("policy", "policyArn"),
+    ("policy", "policyName"),
+    ("policy", "policyId"),
+    ("access-key", "accessKeyId"),
+    ("mfa-device", "serialNumber"),
+    ("mfa-device", "virtualMFADeviceName"),
+    ("saml-provider", "sAMLProviderArn"),
+    ("oidc-provider", "openIDConnectProviderArn"),
+    ("oidc-provider", "url"),
+    ("server-certificate", "serverCertificateName"),
+    ("analyzer", "analyzerName"),
+    ("trail", "trailName"),
+    ("event-data-store", "eventDataStore"),
+    ("bucket", "bucketName"),
+    ("function", "functionName"),
+    ("secret", "secretId"),
+    ("detector", "detectorId"),
+    ("recorder", "configurationRecorderName"),
+    ("delivery-channel", "deliveryChannelName"),
+    ("log-group", "logGroupName"),
+    ("snapshot", "snapshotId"),
+    ("image", "imageId"),
+    ("instance", "instanceId"),
+    ("volume", "volumeId"),
+    ("security-group", "groupId"),
+    ("network-acl", "networkAclId"),
+    ("route-table", "routeTableId"),
+    ("vpc", "vpcId"),
+    ("database", "dBInstanceIdentifier"),
+    ("database", "dBClusterIdentifier"),
+    ("database-snapshot", "dBSnapshotIdentifier"),
+    ("database-snapshot", "dBClusterSnapshotIdentifier"),
+    ("key-pair", "keyName"),
+    ("key", "keyId"),
+    ("account", "accountId"),
+    ("target", "targetId"),
+    ("topic", "topicArn"),
+    ("queue", "queueUrl"),
+];
+
+/// What the parameter `name` names, by service.
+const NAMES: [(&str, &str); 4] = [
+    ("cloudtrail.amazonaws.com", "trail"),
+    ("iam.amazonaws.com", "saml-provider"),
+    ("ssm.amazonaws.com", "parameter"),
+    ("events.amazonaws.com", "rule"),
+];
+
+impl<'e> Target<'e> {
+    /// What the event's call acted upon, if the event tells.
+    #[must_use]
+    pub fn of(event: &Event<'e>) -> Option<Self> {
+        let text = |path: &[&str]| event.text(path).filter(|text| !text.is_empty());
+        for (kind, parameter) in PARAMETERS {
+            if let Some(value) = text(&["requestParameters", parameter]) {
+                return Some(Self::named(kind.into(), value));
+            }
+        }
+        if let Some(name) = text(&["requestParameters", "name"]) {
+            let source = text(&["eventSource"])?;
+            let kind =
+                NAMES.iter().find(|(service, _)| *service == source).map_or("resource", |(_, kind)| kind);
+            return Some(Self::named(kind.into(), name));
+        }
+        // A user who makes a key for itself names nobody in the request.
+        if let Some(user) = text(&["responseElements", "accessKey", "userName"]) {
+            return Some(Self::named("user".into(), user));
+        }
+        let Kind::Array(mut resources) = event.at(&["resources"])?.kind() else { return None };
+        resources.find_map(|resource| {
+            let text = |key| resource.get(key).and_then(crate::event::Value::scalar_text);
+            Some(Self::named(text("type").unwrap_or_else(|| "resource".into()), text("ARN")?))
+        })
+    }
+
+    fn named(kind: Cow<'e, str>, value: Cow<'e, str>) -> Self {
+        if !value.starts_with("arn:") {
+            return Self { kind, name: value, arn: None };
+        }
+        let name = value.rsplit(['/', ':']).next().unwrap_or_default().to_owned();
+        Self { kind, name: name.into(), arn: Some(value) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Parser;
+
+    #[test]
+    fn targets() {
+        let cases = [
+            (
+                r#"{"requestParameters":{"policyArn":"arn:aws:iam::aws:policy/X","userName":"bob"}}"#,
+                "user bob -",
+            ),
+            (
+                r#"{"requestParameters":{"policyArn":"arn:aws:iam::1:policy/a/X"}}"#,
+                "policy X arn:aws:iam::1:policy/a/X",
+            ),
+            (r#"{"eventSource":"cloudtrail.amazonaws.com","requestParameters":{"name":"t"}}"#, "trail t -"),
+            (r#"{"eventSource":"new.amazonaws.com","requestParameters":{"name":"t"}}"#, "resource t -"),
+            (
+                r#"{"requestParameters":null,"responseElements":{"accessKey":{"userName":"bob"}}}"#,
+                "user bob -",
+            ),
+            (
+                r#"{"resources":[{"accountId":"1"},{"ARN":"arn:aws:s3:::b","type":"AWS::S3::Bucket"}]}"#,
+                "AWS::S3::Bucket b arn:aws:s3:::b",
+            ),
+            (r#"{"requestParameters":{"userName":""}}"#, "-"),
+            (r#"{"requestParameters":"odd","resources":"odd"}"#, "-"),
+        ];
+        for (record, expected) in cases {
+            let found = Parser::default().parse(record.as_bytes(), |event| match Target::of(&event) {
+                Some(Target { kind, name, arn }) => {
+                    format!("{kind} {name} {}", arn.as_deref().unwrap_or("-"))
+                }
+                None => "-".to_owned(),
+            });
+            assert_eq!(found.unwrap(), expected, "{record}");
+        }
+    }
+}

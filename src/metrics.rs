@@ -1,0 +1,225 @@
+//! What happened, counted: one struct, one method per fact.
+//!
+//! A fact is counted where it becomes true. Labels come from small closed sets: outcomes, reasons, the ids of
+//! detections, the names of sinks; never keys, ARNs or users.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// The program's metrics; a cheap copy that counts into the same place.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    messages: IntCounterVec,
+    objects: IntCounterVec,
+    records: IntCounterVec,
+    bytes: IntCounterVec,
+    anomalies: IntCounterVec,
+    alerts: IntCounterVec,
+    repeats: IntCounterVec,
+    deliveries: IntCounterVec,
+    sink_up: IntGaugeVec,
+    stage: HistogramVec,
+    event_to_alert: Histogram,
+    queue_oldest: Gauge,
+    in_flight_bytes: IntGauge,
+    in_flight_messages: IntGauge,
+    intake_stopped: IntGauge,
+    evicted: IntCounterVec,
+    rules: IntGaugeVec,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(format!("trailhound_{name}"), help), labels);
+            register(&registry, counter.expect("the name and labels are valid"))
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(format!("trailhound_{name}"), help).expect("the name is valid");
+            register(&registry, gauge)
+        };
+        let gauges = |name: &str, help: &str, label: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(format!("trailhound_{name}"), help), &[label]);
+            register(&registry, gauges.expect("the name and label are valid"))
+        };
+        let stage = HistogramOpts::new("trailhound_stage_seconds", "Time spent on an object, by stage.")
+            .buckets(vec![0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]);
+        let event_to_alert = HistogramOpts::new(
+            "trailhound_event_to_alert_seconds",
+            "From an event to the delivery of its alert.",
+        )
+        .buckets(vec![1.0, 5.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 86400.0]);
+        Self(Arc::new(Inner {
+            messages: counter("messages_total", "Messages, by what became of them.", &["outcome"]),
+            objects: counter(
+                "objects_total",
+                "Objects, by what became of them and why.",
+                &["outcome", "reason"],
+            ),
+            records: counter("records_total", "Records, by what became of them.", &["outcome"]),
+            bytes: counter("bytes_total", "Bytes of objects, as stored and inflated.", &["kind"]),
+            anomalies: counter("anomalies_total", "What ordinary objects never have.", &["kind"]),
+            alerts: counter("alerts_total", "Alerts raised, each id once.", &["rule", "status"]),
+            repeats: counter(
+                "alert_repeats_total",
+                "Alerts not sent again: their id was raised before.",
+                &["rule"],
+            ),
+            deliveries: counter("deliveries_total", "Attempts to deliver alerts.", &["sink", "outcome"]),
+            sink_up: gauges("sink_up", "Whether a sink takes alerts.", "sink"),
+            stage: register(&registry, HistogramVec::new(stage, &["stage"]).expect("the label is valid")),
+            event_to_alert: register(
+                &registry,
+                Histogram::with_opts(event_to_alert).expect("the buckets ascend"),
+            ),
+            queue_oldest: register(
+                &registry,
+                Gauge::new("trailhound_queue_oldest_seconds", "Age of the oldest message in flight.")
+                    .expect("the name is valid"),
+            ),
+            in_flight_bytes: gauge("in_flight_bytes", "Bytes of objects and alerts in flight."),
+            in_flight_messages: gauge("in_flight_messages", "Messages in flight."),
+            intake_stopped: gauge(
+                "intake_stopped",
+                "Whether nothing is received because nothing would work.",
+            ),
+            evicted: counter("evicted_total", "What was forgotten to stay within bounds.", &["store"]),
+            rules: gauges("rules", "Detections, by state.", "state"),
+            registry,
+        }))
+    }
+}
+
+fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    registry.register(Box::new(collector.clone())).expect("each name is registered once");
+    collector
+}
+
+impl Metrics {
+    /// A message met its end: `acknowledged`, `retried`, `left`, `released`; or it was `received`.
+    pub fn message(&self, outcome: &str) {
+        self.0.messages.with_label_values(&[outcome]).inc();
+    }
+
+    /// An object met its end: `detected`, `skipped`, `unreadable`, `failed`, and why.
+    pub fn object(&self, outcome: &str, reason: &str) {
+        self.0.objects.with_label_values(&[outcome, reason]).inc();
+    }
+
+    /// Records met their end: `evaluated` or `undecodable`.
+    pub fn records(&self, outcome: &str, count: u64) {
+        self.0.records.with_label_values(&[outcome]).inc_by(count);
+    }
+
+    /// Bytes of objects: `compressed` as stored, `inflated`.
+    pub fn bytes(&self, kind: &str, count: u64) {
+        self.0.bytes.with_label_values(&[kind]).inc_by(count);
+    }
+
+    /// Something that an ordinary object never has.
+    pub fn anomaly(&self, kind: &str, count: u64) {
+        self.0.anomalies.with_label_values(&[kind]).inc_by(count);
+    }
+
+    /// An alert was raised for the first time.
+    pub fn alert(&self, rule: &str, status: &str) {
+        self.0.alerts.with_label_values(&[rule, status]).inc();
+    }
+
+    /// An alert was raised again and is not sent again.
+    pub fn repeat(&self, rule: &str) {
+        self.0.repeats.with_label_values(&[rule]).inc();
+    }
+
+    /// An attempt to deliver: `taken`, `refused`, `retried`, `set-up-wrongly`, `dropped`.
+    pub fn delivery(&self, sink: &str, outcome: &str) {
+        self.0.deliveries.with_label_values(&[sink, outcome]).inc();
+    }
+
+    /// Whether a sink takes alerts.
+    pub fn sink_up(&self, sink: &str, up: bool) {
+        self.0.sink_up.with_label_values(&[sink]).set(up.into());
+    }
+
+    /// A stage took this long: `fetch`, `examine`, `commit`.
+    pub fn stage(&self, stage: &str, took: Duration) {
+        self.0.stage.with_label_values(&[stage]).observe(took.as_secs_f64());
+    }
+
+    /// An alert was delivered this long after its event.
+    pub fn event_to_alert(&self, seconds: f64) {
+        self.0.event_to_alert.observe(seconds);
+    }
+
+    /// The age of the oldest message in flight, in seconds; 0 without any.
+    pub fn queue_oldest(&self, seconds: f64) {
+        self.0.queue_oldest.set(seconds);
+    }
+
+    /// Bytes in flight.
+    pub fn in_flight_bytes(&self, bytes: usize) {
+        self.0.in_flight_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Messages in flight.
+    pub fn in_flight_messages(&self, messages: usize) {
+        self.0.in_flight_messages.set(i64::try_from(messages).unwrap_or(i64::MAX));
+    }
+
+    /// Whether the intake is stopped.
+    pub fn intake_stopped(&self, stopped: bool) {
+        self.0.intake_stopped.set(stopped.into());
+    }
+
+    /// Something was forgotten to stay within bounds.
+    pub fn evicted(&self, store: &str, count: u64) {
+        self.0.evicted.with_label_values(&[store]).inc_by(count);
+    }
+
+    /// How many detections are in this state: `running`, `broken`, `skipped`.
+    pub fn rules(&self, state: &str, count: usize) {
+        self.0.rules.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// All metrics in the text format of Prometheus.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        // Writing to memory does not fail; an odd family would only be missing.
+        let _ = TextEncoder::new().encode(&self.0.registry.gather(), &mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fact_shows() {
+        let metrics = Metrics::default();
+        metrics.message("acknowledged");
+        metrics.object("skipped", "digest");
+        metrics.records("evaluated", 3);
+        metrics.stage("fetch", Duration::from_millis(3));
+        let text = metrics.render();
+        for line in [
+            r#"trailhound_messages_total{outcome="acknowledged"} 1"#,
+            r#"trailhound_objects_total{outcome="skipped",reason="digest"} 1"#,
+            r#"trailhound_records_total{outcome="evaluated"} 3"#,
+            r#"trailhound_stage_seconds_count{stage="fetch"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+}
