@@ -1,6 +1,7 @@
 pub mod alert;
 pub mod announce;
 pub mod clock;
+pub mod config;
 pub mod decode;
 pub mod detect;
 pub mod event;

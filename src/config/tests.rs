@@ -1,0 +1,199 @@
+use super::*;
+
+fn read(text: &str, variables: &[(&str, &str)], flags: Flags) -> Result<Config, ConfigError> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::read(Some((Path::new("th.toml"), text)), variables, flags)
+}
+
+fn problems(text: &str, variables: &[(&str, &str)], flags: Flags) -> Vec<String> {
+    read(text, variables, flags)
+        .err()
+        .map_or(Vec::new(), |error| error.problems.iter().map(Problem::to_string).collect())
+}
+
+const FULL: &str = r#"
+detections = ["/etc/trailhound/rules"]
+listen = "127.0.0.1:9187"
+grace = "10s"
+allow_http = ["collector.internal"]
+
+[[queue]]
+url = "https://sqs.us-east-1.amazonaws.com/111122223333/trail"
+buckets = [{ name = "example-trail-bucket", owner = "111122223333", prefixes = ["AWSLogs/"], role = "arn:aws:iam::111122223333:role/read-trail", external_id = "x-1" }]
+role = "arn:aws:iam::444455556666:role/queue"
+visibility = "5m"
+
+[[webhook]]
+name = "siem"
+url = "https://siem.example/hook/T0PSECRET"
+format = "splunk-hec"
+min_level = "medium"
+timeout = "20s"
+secrets = [{ env = "SIEM_SECRET" }, { file = "/run/secrets/old" }]
+token = { env = "HEC" }
+
+[[webhook]]
+name = "second"
+url = "http://collector.internal/x"
+required = false
+
+[[file]]
+name = "local"
+path = "/var/log/alerts.ndjson"
+
+[limits]
+in_flight = "64MiB"
+"#;
+
+const SECRETS: [(&str, &str); 2] = [("SIEM_SECRET", "whsec_c2VjcmV0"), ("HEC", "hunter2")];
+
+#[test]
+fn a_full_file_is_read() {
+    let config = read(FULL, &SECRETS, Flags::default()).unwrap();
+    assert_eq!(config.queues[0].visibility, Duration::from_mins(5));
+    assert_eq!(config.queues[0].role.as_ref().unwrap().arn, "arn:aws:iam::444455556666:role/queue");
+    let bucket = &config.queues[0].buckets[0];
+    assert_eq!(bucket.owner.as_deref(), Some("111122223333"));
+    assert_eq!(bucket.role.as_ref().unwrap().external_id.as_deref(), Some("x-1"));
+    assert_eq!(config.sinks.len(), 3);
+    assert_eq!(config.sinks[0].min_level, Level::Medium);
+    assert!(!config.sinks[1].required);
+    assert_eq!(config.limits, Limits { in_flight: 64 << 20, ..Limits::default() });
+    assert_eq!(config.grace, Duration::from_secs(10));
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let config = read(FULL, &SECRETS, Flags::default()).unwrap();
+    let shown = config.show() + &format!("{config:?}");
+    for secret in ["c2VjcmV0", "hunter2", "x-1\""] {
+        assert!(!config.show().contains(secret), "{shown}");
+    }
+    assert!(!config.show().contains("T0PSECRET"));
+    assert!(!shown.contains("c2VjcmV0") && !shown.contains("hunter2"), "{shown}");
+    for line in [
+        "url = \"https://siem.example/…\"",
+        "(env SIEM_SECRET)",
+        "(file /run/secrets/old)",
+        "in_flight = \"64MiB\"",
+    ] {
+        assert!(shown.contains(line), "{line} in {shown}");
+    }
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let text =
+        "listen = \"nowhere\"\nfoo = 1\n[[queue]]\nurl = \"x\"\nvisibility = 30\n[limits]\nrecord = \"4\"\n";
+    let found = problems(text, &[], Flags::default());
+    let expected = [
+        "th.toml:1: `listen`: invalid socket address syntax",
+        "th.toml:2: unknown key `foo`",
+        "th.toml:3: `queue[0].buckets`: is missing",
+        "th.toml:4: `queue[0].url`: not a queue URL: relative URL without a base",
+        "th.toml:5: `queue[0].visibility`: expected a duration such as \"30s\", \"5m\" or \"1h\" in quotes",
+        "th.toml:7: `limits.record`: expected a size such as \"4MiB\" or \"64KiB\", not `4`",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn single_problems() {
+    let webhook = "[[webhook]]\nname = \"a\"\n";
+    let bucket = "[[queue]]\nurl = \"https://sqs.x/1/q\"\nbuckets = [{ name = \"b\" }]\n";
+    let cases = [
+        ("detections = [", "th.toml:1: unclosed array"),
+        ("[[webhook]]\nurl = \"https://x/\"", "`webhook[0].name`: is missing"),
+        (&format!("{webhook}url = \"http://x/\""), "plain http"),
+        (&format!("{webhook}url = \"https://x/\"\nfoo = 1"), "unknown key `webhook[0].foo`"),
+        (&format!("{webhook}url = \"https://x/\"\nmin_level = \"severe\""), "`severe` is no level"),
+        (
+            &format!("{webhook}url = \"https://x/\"\nsecrets = [{{ env = \"NOPE\" }}]"),
+            "no environment variable NOPE",
+        ),
+        (
+            &format!("{webhook}url = \"https://x/\"\nsecrets = [{{ env = \"A\", file = \"b\" }}]"),
+            "either `env` or `file`",
+        ),
+        (&format!("{webhook}url = \"https://x/\"\nclient_cert = \"c\""), "goes together"),
+        (
+            &format!("{webhook}url = \"https://x/\"\n{webhook}url = \"https://y/\""),
+            "two sinks are called `a`",
+        ),
+        (&format!("{bucket}visibility = \"1s\""), "between 2s and 12h"),
+        (&format!("{bucket}external_id = \"x\""), "goes with `role`"),
+        (&format!("{bucket}{bucket}"), "given twice"),
+        (&bucket.replace("name = \"b\"", "name = \"b\", owner = \"12\""), "12 digits"),
+        (&bucket.replace("{ name = \"b\" }", ""), "there is none"),
+        ("queue = \"x\"", "list of tables"),
+        ("limits = 7", "expected a table"),
+        ("keep_going = \"yes\"", "true or false"),
+        ("[limits]\nrecord = \"1GiB\"", "larger than"),
+    ];
+    for (text, expected) in cases {
+        let found = problems(text, &[], Flags::default());
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].contains(expected), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn variables_set_scalars() {
+    let variables = [
+        ("TRAILHOUND_LIMITS__IN_FLIGHT", "1MiB"),
+        ("TRAILHOUND_LISTEN", "127.0.0.1:1"),
+        ("TRAILHOUND_KEEP_GOING", "true"),
+    ];
+    let config = read("[limits]\nin_flight = \"2MiB\"", &variables, Flags::default()).unwrap();
+    assert_eq!(config.limits.in_flight, 1 << 20);
+    assert!(config.keep_going);
+    assert_eq!(config.listen.unwrap().port(), 1);
+    let found =
+        problems("", &[("TRAILHOUND_LIMIT__RECORD", "1MiB"), ("TRAILHOUND_LISTEN", "x")], Flags::default());
+    assert_eq!(
+        found,
+        [
+            "environment variable TRAILHOUND_LISTEN: `listen`: invalid socket address syntax",
+            "environment variable TRAILHOUND_LIMIT__RECORD: unknown key `limit`",
+        ]
+    );
+    let found = problems("", &[("TRAILHOUND_QUEUE", "x")], Flags::default());
+    assert!(found[0].contains("list of tables"), "{found:?}");
+}
+
+#[test]
+fn flags_win_and_lists_add_up() {
+    let flags = Flags {
+        queue_urls: vec!["http://127.0.0.1:4566/000000000000/trail".into()],
+        buckets: vec!["b".into()],
+        watch: vec!["w".into()],
+        webhooks: vec!["http://127.0.0.1:1/".into()],
+        detections: vec!["d".into()],
+        no_default_detections: true,
+        listen: Some("127.0.0.1:2".parse().unwrap()),
+        log: Some(LogFormat::Json),
+        ..Flags::default()
+    };
+    let config = read("detections = [\"c\"]\nlisten = \"127.0.0.1:1\"", &[], flags).unwrap();
+    assert_eq!(config.detections, [PathBuf::from("c"), PathBuf::from("d")]);
+    assert_eq!(config.listen.unwrap().port(), 2);
+    assert_eq!((config.queues.len(), config.sinks.len(), config.watch.len()), (1, 1, 1));
+    assert!(!config.default_detections);
+    assert_eq!(config.log, LogFormat::Json);
+
+    let lonely = Flags { buckets: vec!["b".into()], ..Flags::default() };
+    assert_eq!(problems("", &[], lonely).len(), 1);
+    let open = Flags { queue_urls: vec!["https://sqs.x/1/q".into()], ..Flags::default() };
+    assert_eq!(problems("", &[], open).len(), 1);
+    let odd = Flags { webhooks: vec!["http://siem.example/".into()], ..Flags::default() };
+    assert_eq!(
+        problems("", &[], odd),
+        ["--webhook: plain http leads only to loopback or to a host named in `allow_http`"]
+    );
+}
+
+#[test]
+fn without_a_sink_alerts_go_to_standard_output() {
+    let config = read("", &[], Flags::default()).unwrap();
+    assert!(matches!(config.sinks_or_stdout()[0].target, SinkTarget::Stdout));
+}
