@@ -422,8 +422,8 @@ fn webhook(reader: &mut Reader<'_>, egress: &Egress, variables: &Variables) -> O
         _ => reader.refuse("client_cert", place, "goes together with `client_key`"),
     };
     let proxy = reader.parsed("proxy", "a URL");
-    let (name, min_level, required) = common?;
     let defaults = WebhookSettings::to(url?);
+    let host = defaults.url.host_str().unwrap_or_default().to_owned();
     let settings = WebhookSettings {
         format: format.unwrap_or(defaults.format),
         timeout: timeout.unwrap_or(defaults.timeout),
@@ -435,22 +435,37 @@ fn webhook(reader: &mut Reader<'_>, egress: &Egress, variables: &Variables) -> O
         proxy,
         ..defaults
     };
-    Some(SinkSettings { name, min_level, required, target: SinkTarget::Webhook(Box::new(settings)) })
+    Some(common.sink(&host, SinkTarget::Webhook(Box::new(settings))))
 }
 
 fn file_sink(reader: &mut Reader<'_>) -> Option<SinkSettings> {
     let common = common(reader);
     let path = reader.required("path", |reader| reader.string("path"));
-    let (name, min_level, required) = common?;
-    Some(SinkSettings { name, min_level, required, target: SinkTarget::File(path?.into()) })
+    let path = path?;
+    Some(common.sink(&path, SinkTarget::File(PathBuf::from(&path))))
 }
 
-/// What all sinks have: name, lowest level, whether it is required.
-fn common(reader: &mut Reader<'_>) -> Option<(String, Level, bool)> {
-    let name = reader.required("name", |reader| reader.string("name"));
-    let min_level = reader.parsed("min_level", "a level").unwrap_or(Level::Informational);
-    let required = reader.flag("required").unwrap_or(true);
-    Some((name?, min_level, required))
+/// What all sinks have.
+struct Common {
+    name: Option<String>,
+    min_level: Level,
+    required: bool,
+}
+
+fn common(reader: &mut Reader<'_>) -> Common {
+    Common {
+        name: reader.string("name"),
+        min_level: reader.parsed("min_level", "a level").unwrap_or(Level::Informational),
+        required: reader.flag("required").unwrap_or(true),
+    }
+}
+
+impl Common {
+    /// The settings of a sink; without a name it is called after where it leads.
+    fn sink(self, fallback: &str, target: SinkTarget) -> SinkSettings {
+        let name = self.name.unwrap_or_else(|| fallback.to_owned());
+        SinkSettings { name, min_level: self.min_level, required: self.required, target }
+    }
 }
 
 fn secret(reader: &mut Reader<'_>, variables: &Variables) -> Option<Secret> {

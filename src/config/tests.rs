@@ -103,7 +103,7 @@ fn single_problems() {
     let bucket = "[[queue]]\nurl = \"https://sqs.x/1/q\"\nbuckets = [{ name = \"b\" }]\n";
     let cases = [
         ("detections = [", "th.toml:1: unclosed array"),
-        ("[[webhook]]\nurl = \"https://x/\"", "`webhook[0].name`: is missing"),
+        ("[[webhook]]\nname = \"x\"", "`webhook[0].url`: is missing"),
         (&format!("{webhook}url = \"http://x/\""), "plain http"),
         (&format!("{webhook}url = \"https://x/\"\nfoo = 1"), "unknown key `webhook[0].foo`"),
         (&format!("{webhook}url = \"https://x/\"\nmin_level = \"severe\""), "`severe` is no level"),

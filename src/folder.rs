@@ -1,0 +1,146 @@
+//! Log files in the file system: which of them count, in which order, and their bytes.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
+use walkdir::{DirEntry, WalkDir};
+
+use crate::announce::ObjectRef;
+use crate::fetch::{Body, FetchError, Fetched, ObjectStore, Refusal, WHOLE_LIMIT};
+
+/// Endings of log files' names.
+const ENDINGS: [&str; 4] = [".json", ".json.gz", ".ndjson", ".ndjson.gz"];
+
+/// What a walk through a folder found.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// Log files, by the byte order of their paths.
+    pub files: Vec<PathBuf>,
+    /// Other files, which are passed over.
+    pub others: u64,
+    /// What could not be looked into.
+    pub faults: Vec<(PathBuf, io::Error)>,
+}
+
+/// Walks a folder. Links are followed; names that start with a dot or end in `.tmp` are nobody's business.
+#[must_use]
+pub fn walk(folder: &Path) -> Walk {
+    let mut walk = Walk::default();
+    let entries = WalkDir::new(folder).follow_links(true).min_depth(1).into_iter();
+    for entry in entries.filter_entry(|entry| !is_ignored(entry)) {
+        match entry {
+            Ok(entry) if entry.file_type().is_dir() => {}
+            Ok(entry) if is_log_name(entry.file_name()) => walk.files.push(entry.into_path()),
+            Ok(_) => walk.others += 1,
+            Err(error) => {
+                let path = error.path().unwrap_or(folder).to_owned();
+                walk.faults.push((path, error.into()));
+            }
+        }
+    }
+    walk.files
+        .sort_by(|one, other| one.as_os_str().as_encoded_bytes().cmp(other.as_os_str().as_encoded_bytes()));
+    walk
+}
+
+fn is_ignored(entry: &DirEntry) -> bool {
+    let name = entry.file_name().as_encoded_bytes();
+    name.starts_with(b".") || name.ends_with(b".tmp")
+}
+
+fn is_log_name(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes().to_ascii_lowercase();
+    ENDINGS.iter().any(|ending| name.ends_with(ending.as_bytes()))
+}
+
+/// Objects in the file system; a key is a path.
+#[derive(Debug, Clone, Copy)]
+pub struct FolderStore;
+
+impl ObjectStore for FolderStore {
+    async fn fetch(&self, object: &ObjectRef) -> Result<Fetched, FetchError> {
+        let path = PathBuf::from(&object.key);
+        let opened = spawn_blocking(move || open(&path))
+            .await
+            .map_err(|error| FetchError::Unavailable(error.into()))?;
+        opened.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => FetchError::Missing(error.into()),
+            io::ErrorKind::PermissionDenied => FetchError::Denied(error.into()),
+            _ => FetchError::Unavailable(error.into()),
+        })
+    }
+
+    fn admits(&self, _: &ObjectRef) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+/// Opens a file: its bytes, or a reader if it is large.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn open(path: &Path) -> io::Result<Fetched> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let stored_at = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+    let body = if metadata.is_file() && metadata.len() <= WHOLE_LIMIT {
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
+        // One byte more than the limit, so that a file which grows meanwhile is noticed.
+        (&mut file).take(WHOLE_LIMIT + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 <= WHOLE_LIMIT {
+            Body::Whole(bytes)
+        } else {
+            Body::Stream(Box::new(io::Cursor::new(bytes).chain(file)))
+        }
+    } else {
+        Body::Stream(Box::new(file))
+    };
+    Ok(Fetched { body, version: None, stored_at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_finds_log_files_in_byte_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [
+            "b.json",
+            "a/z.json.gz",
+            "a.ndjson",
+            "A.NDJSON.GZ",
+            ".hidden.json",
+            "x.json.tmp",
+            "notes.txt",
+            ".git/c.json",
+        ];
+        for name in names {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "{}").unwrap();
+        }
+        let walk = walk(folder.path());
+        let found: Vec<_> = walk
+            .files
+            .iter()
+            .map(|path| path.strip_prefix(folder.path()).unwrap().to_str().unwrap())
+            .collect();
+        assert_eq!(found, ["A.NDJSON.GZ", "a.ndjson", "a/z.json.gz", "b.json"]);
+        assert_eq!((walk.others, walk.faults.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_loop_of_links_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("loop")).unwrap();
+        assert_eq!(walk(folder.path()).faults.len(), 1);
+    }
+}

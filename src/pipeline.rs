@@ -1,0 +1,383 @@
+//! The line: announce → fetch → decode → detect → alert → acknowledge.
+//!
+//! One message in, one [`Disposition`]. Bytes move on the async threads; one worker at a time carries an
+//! object from its bytes to its alerts, off those threads. A worker hands over its alerts and takes the next
+//! object, while the message waits for the commit: a slow sink never parks a worker.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::alert::{Alert, Origin, OriginKind};
+use crate::announce::{Class, Delivery, Disposition, Item, ObjectRef};
+use crate::clock::Clock;
+use crate::fetch::{FetchError, Fetched, ObjectStore, retry_after};
+use crate::intake::{Announcer, Intake, Reservation};
+use crate::metrics::Metrics;
+use crate::state::{Settled, State};
+use crate::worker::{Examined, Inspection, Tally, Worker};
+
+/// Objects that are fetched at once.
+const FETCHES: usize = 32;
+/// Bytes that are reserved for an object of unknown size, until its size is known.
+const UNKNOWN_SIZE: usize = 1 << 20;
+/// Receives after which an object that cannot be read is left to the dead-letter queue.
+const MOST_RECEIVES: u32 = 5;
+
+/// What all lines of the program share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What workers need to know.
+    pub inspection: Arc<Inspection>,
+    /// The workers.
+    pub crew: Crew,
+    /// Where effects are committed.
+    pub state: State,
+    /// The gate, and the bytes in flight.
+    pub intake: Intake,
+    /// What happened.
+    pub metrics: Metrics,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// The line from one source of announcements, over one store.
+#[derive(Debug)]
+pub struct Line<S> {
+    shared: Arc<Shared>,
+    store: S,
+    kind: OriginKind,
+    fetches: Semaphore,
+}
+
+impl<S: ObjectStore> Line<S> {
+    /// A line over a store whose objects are of this kind.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, store: S, kind: OriginKind) -> Self {
+        Self { shared, store, kind, fetches: Semaphore::new(FETCHES) }
+    }
+
+    /// Takes every delivery of an announcer and settles it. Ends when the announcer has ended.
+    pub async fn serve(self, announcer: impl Announcer, stop: CancellationToken, abandon: CancellationToken) {
+        let line = Arc::new(self);
+        let (sender, mut deliveries) = mpsc::channel(1);
+        let mut messages = JoinSet::new();
+        let intake = line.shared.intake.clone();
+        let mut announcing = tokio::spawn(announcer.run(intake, sender, stop, abandon.clone()));
+        loop {
+            tokio::select! {
+                Some(delivery) = deliveries.recv() => {
+                    let line = Arc::clone(&line);
+                    messages.spawn(async move { line.settle(delivery).await });
+                }
+                Some(ended) = messages.join_next() => {
+                    if let Err(panic) = ended {
+                        error!(error = %panic, "a message could not be handled");
+                    }
+                }
+                () = abandon.cancelled(), if !messages.is_empty() => messages.shutdown().await,
+                ended = &mut announcing => {
+                    if let Err(panic) = ended {
+                        error!(error = %panic, "a source of announcements has failed");
+                    }
+                    return messages.shutdown().await;
+                }
+            }
+        }
+    }
+
+    async fn settle(&self, delivery: Delivery) {
+        let disposition = self.message(&delivery).await;
+        self.shared.metrics.message(disposition.outcome());
+        delivery.receipt.settle(disposition);
+    }
+
+    /// What becomes of a message: the gravest of what becomes of its parts.
+    async fn message(&self, delivery: &Delivery) -> Disposition {
+        let items = match &delivery.announcement {
+            Ok(items) => items,
+            Err(error) => {
+                warn!(%error, receives = delivery.receives, "message not understood; left to the dead-letter queue");
+                return Disposition::Leave;
+            }
+        };
+        let mut disposition = Disposition::Ack;
+        let mut commits = Vec::new();
+        for item in items {
+            match self.item(item, delivery).await {
+                Outcome::Done(part) => disposition = gravest(disposition, part),
+                Outcome::Raised { alerts, held, part } => {
+                    disposition = gravest(disposition, part);
+                    commits.push(self.commit(alerts, held));
+                }
+            }
+        }
+        for commit in commits {
+            disposition = gravest(disposition, commit.await);
+        }
+        disposition
+    }
+
+    async fn item(&self, item: &Item, delivery: &Delivery) -> Outcome {
+        match item {
+            Item::Nothing(quiet) => {
+                self.shared.metrics.object("skipped", quiet.reason());
+                Outcome::Done(Disposition::Ack)
+            }
+            Item::Unrecognised(why) => {
+                warn!(why, "part of a message not understood; left to the dead-letter queue");
+                Outcome::Done(Disposition::Leave)
+            }
+            Item::Event { record, announced_at } => {
+                let origin = Origin {
+                    kind: OriginKind::SqsInline,
+                    bucket: None,
+                    key: None,
+                    version: None,
+                    index: 0,
+                    announced_at: announced_at.or(delivery.sent_at),
+                    received_at: Some(delivery.received_at),
+                    stored_at: None,
+                };
+                self.event(record.clone(), origin).await
+            }
+            Item::Object { object, announced_at } => {
+                let announced_at = announced_at.or(delivery.sent_at);
+                self.object(object, announced_at, delivery).await
+            }
+        }
+    }
+
+    /// A CloudTrail event that came in the message itself.
+    async fn event(&self, record: Vec<u8>, origin: Origin<'static>) -> Outcome {
+        let held = self.shared.intake.reserve(record.len()).await;
+        let shared = Arc::clone(&self.shared);
+        let examined = self.shared.crew.work(move |worker| {
+            let mut alerts = Vec::new();
+            let now = Some(shared.clock.now());
+            let tally = worker
+                .examine_record(&shared.inspection, &record, &origin, now, &mut |alert| alerts.push(alert));
+            (alerts, tally)
+        });
+        let Some((alerts, tally)) = examined.await else {
+            return Outcome::Done(Disposition::Retry(retry_after(1)));
+        };
+        self.count(&tally);
+        if tally.undecodable() > 0 {
+            warn!("an event in a message cannot be read; left to the dead-letter queue");
+            return Outcome::Done(Disposition::Leave);
+        }
+        Outcome::Raised { alerts, held, part: Disposition::Ack }
+    }
+
+    /// fetch → decode → detect → alert, for one object.
+    async fn object(
+        &self,
+        object: &ObjectRef,
+        announced_at: Option<jiff::Timestamp>,
+        delivery: &Delivery,
+    ) -> Outcome {
+        let metrics = &self.shared.metrics;
+        if let Err(refusal) = self.store.admits(object) {
+            metrics.object("refused", refusal.reason());
+            warn!(bucket = object.bucket, key = object.key, error = %refusal, "object refused");
+            return Outcome::Done(Disposition::Leave);
+        }
+        // What lies in a watched folder was put there; in a bucket, others may write beside the trail.
+        let class = Class::of(&object.key);
+        let skipped = match self.kind {
+            OriginKind::S3 => !class.is_detected(),
+            _ => !class.is_detected() && class != Class::Foreign,
+        };
+        if skipped {
+            metrics.object("skipped", class.reason());
+            debug!(bucket = object.bucket, key = object.key, class = class.reason(), "object skipped");
+            return Outcome::Done(Disposition::Ack);
+        }
+        let announced = object.size.and_then(|size| usize::try_from(size).ok()).unwrap_or(UNKNOWN_SIZE);
+        let mut held = self.shared.intake.reserve(announced.min(crate::decode::WHOLE_LIMIT)).await;
+        let fetched = match self.fetch(object).await {
+            Ok(fetched) => fetched,
+            Err(error) => return Outcome::Done(self.not_fetched(object, &error, delivery.receives)),
+        };
+        held.resize(fetched.body.held());
+        let (object, kind, received_at) = (object.clone(), self.kind, delivery.received_at);
+        let shared = Arc::clone(&self.shared);
+        let started = Instant::now();
+        let examined = self.shared.crew.work(move |worker| {
+            let Fetched { mut body, version, stored_at } = fetched;
+            let origin = Origin {
+                kind,
+                bucket: (!object.bucket.is_empty()).then_some(object.bucket.as_str()),
+                key: Some(&object.key),
+                version: version.as_deref(),
+                index: 0,
+                announced_at,
+                received_at: Some(received_at),
+                stored_at: if kind == OriginKind::S3 { stored_at } else { None },
+            };
+            let mut alerts = Vec::new();
+            let now = Some(shared.clock.now());
+            let examined =
+                worker.examine(&shared.inspection, &mut body, &origin, now, &|_| true, &mut |alert| {
+                    alerts.push(alert)
+                });
+            (alerts, examined, object)
+        });
+        let Some((alerts, examined, object)) = examined.await else {
+            metrics.object("failed", "panic");
+            return Outcome::Done(self.retry_or_leave(delivery.receives));
+        };
+        metrics.stage("examine", started.elapsed());
+        held.resize(alerts.iter().map(|alert| alert.document.len()).sum());
+        let part = self.examined(&object, &examined, delivery.receives);
+        Outcome::Raised { alerts, held, part }
+    }
+
+    async fn fetch(&self, object: &ObjectRef) -> Result<Fetched, FetchError> {
+        let _turn = self.fetches.acquire().await.expect("the semaphore is never closed");
+        let started = Instant::now();
+        let fetched = self.store.fetch(object).await;
+        self.shared.metrics.stage("fetch", started.elapsed());
+        match &fetched {
+            Err(error) if error.is_systemic() => self.shared.intake.fails(),
+            Err(_) => {}
+            Ok(_) => self.shared.intake.works(),
+        }
+        fetched
+    }
+
+    fn not_fetched(&self, object: &ObjectRef, error: &FetchError, receives: u32) -> Disposition {
+        let disposition = match error {
+            FetchError::Missing(_) => self.retry_or_leave(receives),
+            _ => Disposition::Retry(retry_after(receives)),
+        };
+        let outcome = if disposition == Disposition::Leave { "failed" } else { "retried" };
+        self.shared.metrics.object(outcome, error.reason());
+        warn!(bucket = object.bucket, key = object.key, error = %error, receives, outcome, "object not fetched");
+        disposition
+    }
+
+    /// Counts what became of an object's content and says what that means for its message.
+    fn examined(&self, object: &ObjectRef, examined: &Examined, receives: u32) -> Disposition {
+        let metrics = &self.shared.metrics;
+        let Examined { decoded, tally } = examined;
+        let (bucket, key) = (&object.bucket, &object.key);
+        self.count(tally);
+        metrics.bytes("compressed", decoded.compressed);
+        metrics.bytes("inflated", decoded.inflated);
+        for anomaly in &decoded.anomalies {
+            metrics.anomaly(anomaly.reason(), 1);
+            warn!(bucket, key, %anomaly, "an object unlike those that CloudTrail writes");
+        }
+        if tally.undecodable() > 0 {
+            warn!(bucket, key, records = ?tally.undecodable, "records that cannot be read");
+        }
+        match &decoded.unreadable {
+            None => {
+                metrics.object("detected", Class::of(key).reason());
+                debug!(bucket, key, records = tally.records, "object examined");
+                Disposition::Ack
+            }
+            Some(error) => {
+                let disposition = self.retry_or_leave(receives);
+                let outcome = if disposition == Disposition::Leave { "unreadable" } else { "retried" };
+                metrics.object(outcome, error.reason());
+                warn!(bucket, key, %error, records = tally.records, receives, outcome, "object not readable to its end");
+                disposition
+            }
+        }
+    }
+
+    fn count(&self, tally: &Tally) {
+        let metrics = &self.shared.metrics;
+        metrics.records("evaluated", tally.evaluated());
+        metrics.records("undecodable", tally.undecodable());
+        if tally.repaired > 0 {
+            metrics.anomaly("repaired-record", tally.repaired);
+        }
+    }
+
+    /// Tries again, until it was tried often enough.
+    fn retry_or_leave(&self, receives: u32) -> Disposition {
+        if receives < MOST_RECEIVES { Disposition::Retry(retry_after(receives)) } else { Disposition::Leave }
+    }
+
+    /// Commits at once; the bytes of the alerts stay in flight until the answer has come.
+    fn commit(&self, alerts: Vec<Alert>, held: Reservation) -> impl Future<Output = Disposition> + use<S> {
+        let metrics = self.shared.metrics.clone();
+        let started = Instant::now();
+        let settled = self.shared.state.commit(alerts);
+        async move {
+            let settled = settled.await;
+            metrics.stage("commit", started.elapsed());
+            drop(held);
+            match settled {
+                Settled::Delivered => Disposition::Ack,
+                // Refused for good: the message, with the alert that nobody wants, is for the dead-letter queue.
+                Settled::Refused => Disposition::Leave,
+                Settled::Abandoned => Disposition::Release,
+            }
+        }
+    }
+}
+
+/// What became of a part of a message.
+enum Outcome {
+    Done(Disposition),
+    /// Its alerts are to be committed; apart from that this becomes of it.
+    Raised {
+        alerts: Vec<Alert>,
+        held: Reservation,
+        part: Disposition,
+    },
+}
+
+/// Of two dispositions the one that keeps the message safer.
+fn gravest(one: Disposition, other: Disposition) -> Disposition {
+    let rank = |disposition: Disposition| match disposition {
+        Disposition::Ack => (0, Duration::ZERO),
+        Disposition::Retry(after) => (1, after),
+        Disposition::Leave => (2, Duration::ZERO),
+        Disposition::Release => (3, Duration::ZERO),
+    };
+    if rank(other) > rank(one) { other } else { one }
+}
+
+/// The workers: one for each core, each with buffers of its own.
+#[derive(Debug)]
+pub struct Crew {
+    idle: Arc<Mutex<Vec<Worker>>>,
+    turns: Arc<Semaphore>,
+    limits: crate::decode::Limits,
+}
+
+impl Crew {
+    /// A crew of this many workers.
+    #[must_use]
+    pub fn new(workers: usize, limits: crate::decode::Limits) -> Self {
+        Self { idle: Arc::default(), turns: Arc::new(Semaphore::new(workers.max(1))), limits }
+    }
+
+    /// Has the next idle worker do something, off the async threads; none if it panicked.
+    async fn work<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Worker) -> T + Send + 'static,
+    ) -> Option<T> {
+        let turn = Arc::clone(&self.turns).acquire_owned().await.expect("the semaphore is never closed");
+        let (idle, limits) = (Arc::clone(&self.idle), self.limits);
+        let done = tokio::task::spawn_blocking(move || {
+            let worker = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut worker = worker.unwrap_or_else(|| Worker::new(limits));
+            let result = job(&mut worker);
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+            drop(turn);
+            result
+        });
+        done.await.inspect_err(|panic| error!(error = %panic, "a worker failed beyond repair")).ok()
+    }
+}
