@@ -126,17 +126,9 @@ impl Watch {
         self.scanned_at = Some(began);
     }
 
-    /// A file that can be announced, by the byte order of paths.
-    fn ready(&self) -> Option<PathBuf> {
-        let ready = self.files.iter().filter(|(_, known)| known.state == FileState::Ready);
-        ready.map(|(path, _)| path).min().cloned()
-    }
-
-    fn delivery(
-        &mut self,
-        path: PathBuf,
-        settled: &mpsc::UnboundedSender<(Token, Disposition)>,
-    ) -> Option<Delivery> {
+    /// Announces the first file that is ready.
+    fn announce(&mut self, settled: &mpsc::UnboundedSender<(Token, Disposition)>) -> Option<Delivery> {
+        let path = self.ready.pop_first()?;
         let known = self.files.get_mut(&path)?;
         known.state = FileState::InFlight { changed: false };
         let final_try = known.unchanged_since.elapsed() >= UNCHANGED;
