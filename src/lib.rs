@@ -1,5 +1,6 @@
 pub mod alert;
 pub mod announce;
+pub mod aws;
 pub mod clock;
 pub mod config;
 pub mod decode;
