@@ -4,6 +4,7 @@
 //! bound or a required sink is down; while every object fails for a reason that lies with the set-up, a
 //! permit is for a single message, a probe, so that good messages do not drift into the dead-letter queue.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ struct Inner {
 
 #[derive(Debug)]
 struct Held {
+    /// Sources that were heard of, and whether they can receive.
+    sources: BTreeMap<String, bool>,
     bytes: usize,
     failures: u32,
     probe_at: Instant,
@@ -74,7 +77,8 @@ impl Intake {
     #[must_use]
     pub fn new(most_bytes: usize, sinks: Vec<watch::Receiver<Health>>, metrics: Metrics) -> Self {
         let backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(2));
-        let held = Held { bytes: 0, failures: 0, probe_at: Instant::now(), backoff };
+        let held =
+            Held { sources: BTreeMap::new(), bytes: 0, failures: 0, probe_at: Instant::now(), backoff };
         Self(Arc::new(Inner { most_bytes, sinks, metrics, held: Mutex::new(held), changed: Notify::new() }))
     }
 
@@ -116,6 +120,17 @@ impl Intake {
             }
             changed.await;
         }
+    }
+
+    /// A source tells whether it can receive; one that has not told anything cannot.
+    pub fn source(&self, name: &str, able: bool) {
+        self.held().sources.insert(name.to_owned(), able);
+    }
+
+    /// Whether every source can receive.
+    #[must_use]
+    pub fn is_able(&self) -> bool {
+        self.held().sources.values().all(|able| *able)
     }
 
     /// An object could be fetched: the set-up works.

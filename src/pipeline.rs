@@ -159,8 +159,7 @@ impl<S: ObjectStore> Line<S> {
         let examined = self.shared.crew.work(move |worker| {
             let mut alerts = Vec::new();
             let now = Some(shared.clock.now());
-            let tally = worker
-                .examine_record(&shared.inspection, &record, &origin, now, &mut |alert| alerts.push(alert));
+            let tally = worker.examine_record(&shared.inspection, &record, &origin, now, &mut alerts);
             (alerts, tally)
         });
         let Some((alerts, tally)) = examined.await else {
@@ -222,10 +221,7 @@ impl<S: ObjectStore> Line<S> {
             };
             let mut alerts = Vec::new();
             let now = Some(shared.clock.now());
-            let examined =
-                worker.examine(&shared.inspection, &mut body, &origin, now, &|_| true, &mut |alert| {
-                    alerts.push(alert)
-                });
+            let examined = worker.examine(&shared.inspection, &mut body, &origin, now, &mut alerts);
             (alerts, examined, object)
         });
         let Some((alerts, examined, object)) = examined.await else {

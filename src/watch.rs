@@ -85,13 +85,14 @@ impl Watch {
         }
     }
 
-    async fn scan(&mut self) {
+    /// Looks at every file; whether the folder could be read.
+    async fn scan(&mut self) -> bool {
         let folder = self.folder.clone();
         let began = SystemTime::now();
-        let Ok(found) = spawn_blocking(move || stamps(&folder)).await else { return };
+        let Ok(found) = spawn_blocking(move || stamps(&folder)).await else { return false };
         let Some(found) = found else {
             warn!(folder = %self.folder.display(), "the watched folder cannot be read");
-            return;
+            return false;
         };
         // Before the first scan everything that is a scan older than now counts as complete.
         let complete_before = self.scanned_at.unwrap_or(began - SCAN_EVERY);
@@ -124,6 +125,7 @@ impl Watch {
         let ready = self.files.iter().filter(|(_, known)| known.state == FileState::Ready);
         self.ready = ready.map(|(path, _)| path.clone()).collect();
         self.scanned_at = Some(began);
+        true
     }
 
     /// Announces the first file that is ready.
@@ -177,7 +179,8 @@ impl Announcer for Watch {
         stop: CancellationToken,
         abandon: CancellationToken,
     ) {
-        info!(folder = %self.folder.display(), "watching a folder");
+        let name = self.folder.display().to_string();
+        info!(folder = name, "watching a folder");
         // Bounded by the files in flight.
         let (settle, mut settled) = mpsc::unbounded_channel();
         let mut scans = tokio::time::interval(SCAN_EVERY);
@@ -199,7 +202,10 @@ impl Announcer for Watch {
                     (Ok(_), None) => {}
                     (Err(_), _) => return,
                 },
-                _ = scans.tick(), if !stopping => self.scan().await,
+                _ = scans.tick(), if !stopping => {
+                    let able = self.scan().await;
+                    intake.source(&name, able);
+                }
                 () = stop.cancelled(), if !stopping => {}
                 () = abandon.cancelled() => return,
             }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::alert::{Alert, Origin, Tool};
 use crate::decode::{Decoded, Decoder, Item, Limits, Source};
 use crate::detect::{Detections, Hit, Scratch, Seen};
+use crate::event::Undecodable;
 use crate::fetch::Body;
 
 /// What every worker needs to know.
@@ -62,6 +63,34 @@ impl Tally {
     pub fn evaluated(&self) -> u64 {
         self.records - self.undecodable()
     }
+
+    fn count(&mut self, seen: Result<Seen, Undecodable>) {
+        match seen {
+            Ok(Seen::Plain) => {}
+            Ok(Seen::Repaired) => self.repaired += 1,
+            Err(error) => *self.undecodable.entry(error.reason()).or_default() += 1,
+        }
+    }
+}
+
+/// Whoever a worker tells what it finds.
+pub trait Listener {
+    /// A record is about to be evaluated.
+    fn record(&mut self, _record: &[u8]) {}
+
+    /// Whether a hit is worth an alert.
+    fn wants(&self, _hit: &Hit<'_>) -> bool {
+        true
+    }
+
+    /// An alert was raised.
+    fn alert(&mut self, alert: Alert);
+}
+
+impl Listener for Vec<Alert> {
+    fn alert(&mut self, alert: Alert) {
+        self.push(alert);
+    }
 }
 
 impl Worker {
@@ -71,16 +100,14 @@ impl Worker {
         Self { decoder: Decoder::new(limits), scratch: Scratch::default() }
     }
 
-    /// Evaluates every record of an object. Alerts come in the order of records, then of detections; those
-    /// of hits that `admits` turns down are not made.
+    /// Evaluates every record of an object. Alerts come in the order of records, then of detections.
     pub fn examine(
         &mut self,
         inspection: &Inspection,
         body: &mut Body,
         origin: &Origin<'_>,
         detected_at: Option<Timestamp>,
-        admits: &dyn Fn(&Hit<'_>) -> bool,
-        on_alert: &mut dyn FnMut(Alert),
+        listener: &mut impl Listener,
     ) -> Examined {
         let Self { decoder, scratch } = self;
         let mut tally = Tally::default();
@@ -88,19 +115,11 @@ impl Worker {
         let mut visit = |item: Item<'_>| {
             origin.index = tally.records;
             tally.records += 1;
-            let outcome = match item {
+            let seen = match item {
                 Item::Undecodable(error) => Err(error),
-                Item::Record(record) => inspection.detections.detect(record, scratch, &mut |hit| {
-                    if admits(&hit) {
-                        on_alert(Alert::of(&hit, &origin, detected_at, &inspection.tool));
-                    }
-                }),
+                Item::Record(record) => detect(inspection, record, &origin, detected_at, scratch, listener),
             };
-            match outcome {
-                Ok(Seen::Plain) => {}
-                Ok(Seen::Repaired) => tally.repaired += 1,
-                Err(error) => *tally.undecodable.entry(error.reason()).or_default() += 1,
-            }
+            tally.count(seen);
         };
         let source = match body {
             Body::Whole(bytes) => Source::Whole(bytes),
@@ -117,17 +136,26 @@ impl Worker {
         record: &[u8],
         origin: &Origin<'_>,
         detected_at: Option<Timestamp>,
-        on_alert: &mut dyn FnMut(Alert),
+        listener: &mut impl Listener,
     ) -> Tally {
         let mut tally = Tally { records: 1, ..Tally::default() };
-        let seen = inspection.detections.detect(record, &mut self.scratch, &mut |hit| {
-            on_alert(Alert::of(&hit, origin, detected_at, &inspection.tool));
-        });
-        match seen {
-            Ok(Seen::Plain) => {}
-            Ok(Seen::Repaired) => tally.repaired = 1,
-            Err(error) => _ = tally.undecodable.insert(error.reason(), 1),
-        }
+        tally.count(detect(inspection, record, origin, detected_at, &mut self.scratch, listener));
         tally
     }
+}
+
+fn detect(
+    inspection: &Inspection,
+    record: &[u8],
+    origin: &Origin<'_>,
+    detected_at: Option<Timestamp>,
+    scratch: &mut Scratch,
+    listener: &mut impl Listener,
+) -> Result<Seen, Undecodable> {
+    listener.record(record);
+    inspection.detections.detect(record, scratch, &mut |hit| {
+        if listener.wants(&hit) {
+            listener.alert(Alert::of(&hit, origin, detected_at, &inspection.tool));
+        }
+    })
 }

@@ -35,6 +35,8 @@ const WAIT_SECONDS: i32 = 5;
 const BATCH: usize = 10;
 /// Receives at once while messages keep coming.
 const MOST_RECEIVERS: usize = 8;
+/// Failed receives in a row after which the daemon is not ready any more.
+const UNABLE_AFTER: u32 = 3;
 /// Messages in flight at once; SQS allows some 120,000 for a queue.
 const MOST_IN_FLIGHT: usize = 1_000;
 /// How long after a receive SQS takes a last change of visibility.
@@ -190,6 +192,7 @@ struct Receiver {
 impl Receiver {
     async fn run(mut self, stop: CancellationToken, abandon: CancellationToken) {
         info!(queue = self.url, "receiving");
+        self.intake.source(&self.url, false);
         let mut polls = JoinSet::new();
         let mut receivers = 1;
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -209,6 +212,7 @@ impl Receiver {
                 Some(received) = polls.join_next() => match received {
                     Ok(Ok(messages)) => {
                         backoff.succeeded();
+                        self.intake.source(&self.url, true);
                         receivers = match messages.len() {
                             0 => 1,
                             BATCH => (receivers * 2).min(MOST_RECEIVERS),
@@ -218,6 +222,7 @@ impl Receiver {
                     }
                     Ok(Err(cause)) => {
                         let wait = backoff.failed();
+                        self.intake.source(&self.url, backoff.failures() < UNABLE_AFTER);
                         warn!(queue = self.url, cause, "messages cannot be received");
                         tokio::select! {
                             () = tokio::time::sleep(wait) => {}

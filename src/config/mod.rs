@@ -18,7 +18,7 @@ use url::Url;
 
 pub use value::{Place, Problem};
 
-use crate::alert::{Egress, Format, Secret, SinkSettings, SinkTarget, WebhookSettings};
+use crate::alert::{Egress, Format, MOST_SINKS, Secret, SinkSettings, SinkTarget, WebhookSettings};
 use crate::decode;
 use crate::sigma::Level;
 use reader::Reader;
@@ -56,6 +56,8 @@ pub struct Config {
     pub sinks: Vec<SinkSettings>,
     /// Bounds.
     pub limits: Limits,
+    /// Whether the environment names an endpoint for AWS, which is then somebody else's.
+    pub custom_endpoint: bool,
 }
 
 /// A queue and the buckets that it may announce.
@@ -218,6 +220,8 @@ impl Config {
         config.apply(flags, &mut problems);
         config.check(&mut problems);
         config.log_filter = variables.value("RUST_LOG").map(str::to_owned);
+        let endpoints = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"];
+        config.custom_endpoint = endpoints.iter().any(|name| variables.value(name).is_some());
         problems.sort_by_key(|problem| match problem.place {
             Place::Line(_, line) => line,
             _ => usize::MAX,
@@ -257,6 +261,7 @@ impl Config {
             watch: reader.strings("watch").into_iter().map(PathBuf::from).collect(),
             sinks,
             limits: limits.unwrap_or(defaults),
+            custom_endpoint: false,
         }
     }
 
@@ -325,6 +330,9 @@ impl Config {
             if !urls.insert(&queue.url) {
                 refuse(format!("the queue {} is given twice", queue.url));
             }
+        }
+        if self.sinks.len() > MOST_SINKS {
+            refuse(format!("there are more than {MOST_SINKS} sinks"));
         }
         if self.limits.record > self.limits.inflated {
             refuse("`limits.record` is larger than `limits.inflated`".to_owned());

@@ -3,6 +3,8 @@
 //! Two top-level fields decide nearly every record: the name of the call and its service. A glance finds
 //! them by searching for the key. It may only err towards parsing: anything unusual is [`Anchor::Odd`].
 
+use std::sync::LazyLock;
+
 use memchr::memmem::Finder;
 
 use super::tokens::is_space;
@@ -30,19 +32,49 @@ pub enum Anchor<'r> {
     Odd,
 }
 
-/// Finds anchor fields; made once and shared.
+/// Finds a top-level field by its name; made once and used for many records.
 #[derive(Debug)]
-pub(super) struct Finders {
-    name: Finder<'static>,
-    source: Finder<'static>,
+pub struct Field(Finder<'static>);
+
+impl Field {
+    /// Looks for the field of this name, which must be ASCII.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(Finder::new(&format!("\"{name}\"")).into_owned())
+    }
+
+    /// What the bytes of a record say of the field.
+    #[must_use]
+    pub fn of<'r>(&self, record: &'r [u8]) -> Anchor<'r> {
+        if hides_text(record) { Anchor::Odd } else { self.in_plain(record) }
+    }
+
+    /// As [`Field::of`], in a record that hides no text.
+    fn in_plain<'r>(&self, record: &'r [u8]) -> Anchor<'r> {
+        let mut found = self.0.find_iter(record);
+        let Some(at) = found.next() else { return Anchor::Absent };
+        if found.next().is_some() {
+            return Anchor::Odd;
+        }
+        match value_after(&record[at + self.0.needle().len()..]) {
+            Some(text) => Anchor::Text(text),
+            None => Anchor::Odd,
+        }
+    }
+}
+
+/// What glances search for.
+struct Finders {
+    name: Field,
+    source: Field,
     escape: Finder<'static>,
     omitted: Finder<'static>,
     too_large: Finder<'static>,
 }
 
-static FINDERS: std::sync::LazyLock<Finders> = std::sync::LazyLock::new(|| Finders {
-    name: Finder::new(b"\"eventName\""),
-    source: Finder::new(b"\"eventSource\""),
+static FINDERS: LazyLock<Finders> = LazyLock::new(|| Finders {
+    name: Field::new("eventName"),
+    source: Field::new("eventSource"),
     escape: Finder::new(b"\\u"),
     omitted: Finder::new(b"omitted"),
     too_large: Finder::new(b"too large"),
@@ -52,29 +84,21 @@ impl<'r> Glance<'r> {
     /// Looks at the bytes of one record.
     #[must_use]
     pub fn of(record: &'r [u8]) -> Self {
-        let finders = &*FINDERS;
-        if finders.escape.find(record).is_some() || !record.is_ascii() {
-            // A key may be hidden behind escapes, and case folding reaches beyond ASCII.
+        if hides_text(record) {
             return Self { name: Anchor::Odd, source: Anchor::Odd, opaque: true };
         }
+        let finders = &*FINDERS;
         Self {
-            name: anchor(&finders.name, record),
-            source: anchor(&finders.source, record),
+            name: finders.name.in_plain(record),
+            source: finders.source.in_plain(record),
             opaque: finders.omitted.find(record).is_some() || finders.too_large.find(record).is_some(),
         }
     }
 }
 
-fn anchor<'r>(key: &Finder<'_>, record: &'r [u8]) -> Anchor<'r> {
-    let mut found = key.find_iter(record);
-    let Some(at) = found.next() else { return Anchor::Absent };
-    if found.next().is_some() {
-        return Anchor::Odd;
-    }
-    match value_after(&record[at + key.needle().len()..]) {
-        Some(text) => Anchor::Text(text),
-        None => Anchor::Odd,
-    }
+/// Whether a key or a text may stand behind escapes, or is compared by case rules beyond ASCII.
+fn hides_text(record: &[u8]) -> bool {
+    !record.is_ascii() || FINDERS.escape.find(record).is_some()
 }
 
 /// The plain string after a key's closing quote: white space, a colon, white space, the string.

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
-pub use glance::{Anchor, Glance};
+pub use glance::{Anchor, Field, Glance};
 pub use outcome::Outcome;
 pub use parse::{MAX_DEPTH, Parser, Undecodable};
 pub use path::FieldPath;

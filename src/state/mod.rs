@@ -99,12 +99,9 @@ struct Open {
     answer: oneshot::Sender<Settled>,
 }
 
-/// Positions of sinks, one bit each.
+/// Positions of sinks, one bit each; there are at most [`MOST_SINKS`](crate::alert::MOST_SINKS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct SinkSet(u64);
-
-/// Sinks that can be configured.
-pub const MOST_SINKS: usize = 64;
 
 impl SinkSet {
     fn insert(&mut self, sink: usize) {
@@ -121,7 +118,7 @@ impl SinkSet {
 }
 
 impl Keeper {
-    /// A keeper that delivers to these sinks, at most [`MOST_SINKS`]; `reports` is where their senders report.
+    /// A keeper that delivers to these sinks, at most [`MOST_SINKS`](crate::alert::MOST_SINKS); `reports` is where their senders report.
     #[must_use]
     pub fn new(
         sinks: Vec<SenderHandle>,

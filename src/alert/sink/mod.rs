@@ -23,6 +23,9 @@ use super::Alert;
 use file::File;
 use webhook::Webhook;
 
+/// Sinks that can be configured: more than anyone needs.
+pub const MOST_SINKS: usize = 64;
+
 /// A sink as it was configured.
 #[derive(Debug, Clone)]
 pub struct SinkSettings {

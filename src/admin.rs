@@ -1,0 +1,50 @@
+//! `/metrics`, `/healthz` and `/readyz` over plain HTTP, for the machine next door.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::intake::Intake;
+use crate::metrics::Metrics;
+
+/// What the endpoints speak of.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// The metrics.
+    pub metrics: Metrics,
+    /// Tells whether sources can receive.
+    pub intake: Intake,
+    /// Cancelled once the program is ending.
+    pub stop: CancellationToken,
+}
+
+impl Admin {
+    /// Serves until it is cancelled.
+    ///
+    /// # Errors
+    /// The listener fails.
+    pub async fn serve(self, listener: TcpListener, cancel: CancellationToken) -> std::io::Result<()> {
+        let router = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(async || "alive\n"))
+            .route("/readyz", get(ready))
+            .with_state(self);
+        axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned()).await
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.render())
+}
+
+async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
+    match () {
+        () if admin.stop.is_cancelled() => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        () if !admin.intake.is_able() => (StatusCode::SERVICE_UNAVAILABLE, "not able to receive\n"),
+        () => (StatusCode::OK, "ready\n"),
+    }
+}

@@ -1,0 +1,252 @@
+//! The command line: what can be asked, and how each answer ends.
+//!
+//! Exit codes: 0 everything asked for was read and there is nothing to report; 1 a finding; 2 usage,
+//! configuration or rules are wrong; 3 incomplete; 130 and 143 after SIGINT and SIGTERM; 141 when the reader
+//! of standard output has gone.
+
+mod replay;
+mod rules;
+mod run;
+mod terminal;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Flags, LogFormat};
+use crate::sigma::Level;
+
+/// Detects what matters in CloudTrail, live or in archives.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    everything asked for was read, nothing to report
+  1    a finding: an alert at or above --fail-on, or warnings in `rules check`
+  2    usage, configuration or rules are wrong; nothing was run
+  3    incomplete: something could not be read, or there was nothing to read
+  130  ended by SIGINT      143  ended by SIGTERM      141  the reader of standard output has gone";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reads announced log objects and delivers alerts, until it is told to stop
+    Run(RunArgs),
+    /// Evaluates archived logs: files, folders, standard input
+    Replay(ReplayArgs),
+    /// Verifies the integrity of log files (not available in this version)
+    Verify(Unavailable),
+    /// Checks and lists detections
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
+    /// Lists, retries or drops dead alerts and objects (not available in this version)
+    Dead(Unavailable),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Configuration file
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Queue that announces log objects; repeats
+    #[arg(long, value_name = "URL")]
+    queue_url: Vec<String>,
+    /// Bucket that the queues of the command line may announce; repeats
+    #[arg(long, value_name = "NAME")]
+    bucket: Vec<String>,
+    /// Folder to watch for log files; repeats
+    #[arg(long, value_name = "DIR")]
+    watch: Vec<PathBuf>,
+    /// Webhook that receives alerts; repeats
+    #[arg(long, value_name = "URL")]
+    webhook: Vec<String>,
+    #[command(flatten)]
+    detections: DetectionArgs,
+    /// Address for /metrics, /healthz and /readyz
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Folder for durable state (not available in this version)
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Form of log lines, which go to standard error
+    #[arg(long, value_name = "FORM")]
+    log: Option<LogFormat>,
+    /// Prints the effective configuration, without secrets, and ends
+    #[arg(long)]
+    print_config: bool,
+}
+
+#[derive(Debug, Args)]
+struct DetectionArgs {
+    /// Rule file or folder, beside the embedded pack; repeats
+    #[arg(long, value_name = "PATH")]
+    detections: Vec<PathBuf>,
+    /// Leaves the embedded pack out
+    #[arg(long)]
+    no_default_detections: bool,
+    /// Leaves broken rules out instead of ending
+    #[arg(long)]
+    keep_going: bool,
+}
+
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    /// File, folder, or `-` for standard input; repeats
+    #[arg(value_name = "SOURCE", required = true)]
+    sources: Vec<OsString>,
+    /// Configuration file
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    detections: DetectionArgs,
+    /// Only events from this time on: a day in UTC, or a time with its zone
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Only events before this time; a day is included
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// Only events of this account; repeats
+    #[arg(long, value_name = "ID")]
+    account: Vec<String>,
+    /// Only events of this region; repeats
+    #[arg(long, value_name = "REGION")]
+    region: Vec<String>,
+    /// Writes alerts to this file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Form of the alerts: by default a table on a terminal, else one JSON document a line
+    #[arg(long, value_name = "FORM")]
+    format: Option<OutputFormat>,
+    /// Writes the summary as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+    /// Workers; by default one for each core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// Ends with exit code 1 if an alert is of this level or above
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    fail_on: Option<Level>,
+    /// Delivers alerts to the configured sinks, too
+    #[arg(long)]
+    deliver: bool,
+    /// Folder for durable state (not available in this version)
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Shows neither progress nor summary
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// One JSON document a line
+    Ndjson,
+    /// A line for people
+    Table,
+}
+
+#[derive(Debug, Subcommand)]
+enum RulesCommand {
+    /// Compiles rules and reports everything that is wrong with them
+    Check(RulesArgs),
+    /// Lists the rules that run
+    List(RulesArgs),
+    /// Shows what the rules cover (not available in this version)
+    Coverage(Unavailable),
+    /// Runs rules against their fixtures (not available in this version)
+    Test(Unavailable),
+    /// Explains why a rule matches an event or not (not available in this version)
+    Explain(Unavailable),
+    /// Writes the embedded pack to a folder (not available in this version)
+    Export(Unavailable),
+}
+
+#[derive(Debug, Args)]
+struct RulesArgs {
+    /// Rule file or folder; by default the embedded pack
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Answers as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of a command that is not there yet: whatever they are, the answer is the same.
+#[derive(Debug, Args)]
+struct Unavailable {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    _rest: Vec<OsString>,
+}
+
+fn level(text: &str) -> Result<Level, crate::sigma::UnknownLevel> {
+    text.parse()
+}
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Exit(u8);
+
+impl Exit {
+    const OK: Exit = Exit(0);
+    const FINDING: Exit = Exit(1);
+    const USAGE: Exit = Exit(2);
+    const INCOMPLETE: Exit = Exit(3);
+    const INTERRUPTED: Exit = Exit(130);
+    const TERMINATED: Exit = Exit(143);
+    const READER_GONE: Exit = Exit(141);
+}
+
+/// Runs what the command line asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let exit = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Replay(args) => replay::replay(args),
+        Command::Rules { command: RulesCommand::Check(args) } => rules::check(&args),
+        Command::Rules { command: RulesCommand::List(args) } => rules::list(&args),
+        Command::Verify(_) => unavailable("verify"),
+        Command::Dead(_) => unavailable("dead"),
+        Command::Rules { command: RulesCommand::Coverage(_) } => unavailable("rules coverage"),
+        Command::Rules { command: RulesCommand::Test(_) } => unavailable("rules test"),
+        Command::Rules { command: RulesCommand::Explain(_) } => unavailable("rules explain"),
+        Command::Rules { command: RulesCommand::Export(_) } => unavailable("rules export"),
+    };
+    ExitCode::from(exit.0)
+}
+
+fn unavailable(what: &str) -> Exit {
+    terminal::complain(&format!("`{what}` is not available in this version"));
+    Exit::USAGE
+}
+
+impl DetectionArgs {
+    /// What these flags set, for the configuration to lay over the file.
+    fn flags(&self) -> Flags {
+        Flags {
+            detections: self.detections.clone(),
+            no_default_detections: self.no_default_detections,
+            keep_going: self.keep_going,
+            ..Flags::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

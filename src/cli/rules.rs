@@ -1,0 +1,112 @@
+//! `trailhound rules`
+
+use std::io::{self, Write};
+
+use serde_json::json;
+
+use super::terminal::{complain, grouped, plain, say, table};
+use super::{Exit, RulesArgs};
+use crate::detect::{self, Narrowing};
+use crate::rulebook::Rulebook;
+use crate::sigma::Rule;
+
+/// The pack, or what the user names.
+fn open(args: &RulesArgs) -> Rulebook {
+    Rulebook::open(&args.paths, args.paths.is_empty())
+}
+
+/// Compiles rules and reports everything that is wrong with them.
+pub(super) fn check(args: &RulesArgs) -> Exit {
+    let book = open(args);
+    let warnings: Vec<(&Rule, &str)> = book
+        .rules
+        .iter()
+        .flat_map(|rule| warnings(rule).into_iter().map(move |warning| (rule, warning)))
+        .collect();
+    if args.json {
+        let report = json!({
+            "rules": book.rules.len(),
+            "errors": book.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "warnings": warnings.iter().map(|(rule, warning)| json!({
+                "place": rule.place.to_string(), "id": rule.id, "warning": warning,
+            })).collect::<Vec<_>>(),
+            "skipped": {
+                "other_source": book.skipped.other_source, "retired": book.skipped.retired,
+                "disabled": book.skipped.disabled, "repeated": book.skipped.repeated,
+            },
+        });
+        if print(&format!("{report:#}\n")).is_err() {
+            return Exit::READER_GONE;
+        }
+    } else {
+        book.faults.iter().for_each(|fault| complain(&plain(&fault.to_string())));
+        for (rule, warning) in &warnings {
+            say(&plain(&format!("warning: {}: {warning}", rule.place)));
+        }
+        let skipped = book.skipped;
+        let others = skipped.other_source + skipped.retired + skipped.disabled + skipped.repeated;
+        let line = format!(
+            "{} rule(s) compile, {} error(s), {} warning(s), {others} not run ({} for other log sources, {} retired, {} disabled, {} repeated)\n",
+            grouped(book.rules.len() as u64),
+            book.faults.len(),
+            warnings.len(),
+            skipped.other_source,
+            skipped.retired,
+            skipped.disabled,
+            skipped.repeated,
+        );
+        if print(&line).is_err() {
+            return Exit::READER_GONE;
+        }
+    }
+    match (book.faults.is_empty(), warnings.is_empty()) {
+        (false, _) => Exit::USAGE,
+        (true, false) => Exit::FINDING,
+        (true, true) => Exit::OK,
+    }
+}
+
+fn warnings(rule: &Rule) -> Vec<&'static str> {
+    let slow = (detect::narrowing(rule) == Narrowing::None)
+        .then_some("looks at every record: nothing in its condition narrows it down");
+    let nameless = rule.id.starts_with("title:").then_some("has no id; alerts are known by its title");
+    slow.into_iter().chain(nameless).collect()
+}
+
+/// Lists the rules that run.
+pub(super) fn list(args: &RulesArgs) -> Exit {
+    let book = open(args);
+    let text = if args.json {
+        let rules: Vec<_> = book
+            .rules
+            .iter()
+            .map(|rule| {
+                json!({
+                    "id": rule.id, "title": rule.title, "level": rule.level.as_str(), "status": rule.status,
+                    "tags": rule.tags, "description": rule.description, "references": rule.references,
+                    "falsepositives": rule.falsepositives, "response": rule.extension.response,
+                    "hash": rule.hash, "file": &*rule.place.file, "line": rule.place.line,
+                })
+            })
+            .collect();
+        format!("{:#}\n", serde_json::Value::Array(rules))
+    } else {
+        let mut rows = vec![["LEVEL", "TITLE", "ID", "FILE"].map(str::to_owned).to_vec()];
+        rows.extend(book.rules.iter().map(|rule| {
+            let cells = [rule.level.as_str(), &rule.title, &rule.id, &rule.place.file];
+            cells.map(|cell| plain(cell).into_owned()).to_vec()
+        }));
+        table(&rows)
+    };
+    if print(&text).is_err() {
+        return Exit::READER_GONE;
+    }
+    book.faults.iter().for_each(|fault| complain(&plain(&fault.to_string())));
+    if book.faults.is_empty() { Exit::OK } else { Exit::USAGE }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}

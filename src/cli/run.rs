@@ -1,0 +1,58 @@
+//! `trailhound run`
+
+use std::io::{self, Write};
+
+use super::terminal::{self, complain};
+use super::{Exit, RunArgs};
+use crate::config::Flags;
+use crate::daemon::{self, Ending};
+
+pub(super) fn run(args: RunArgs) -> Exit {
+    match try_run(args) {
+        Ok(exit) | Err(exit) => exit,
+    }
+}
+
+fn try_run(args: RunArgs) -> Result<Exit, Exit> {
+    let RunArgs { config, queue_url, bucket, watch, webhook, detections, listen, state, log, print_config } =
+        args;
+    let flags = Flags {
+        queue_urls: queue_url,
+        buckets: bucket,
+        watch,
+        webhooks: webhook,
+        listen,
+        state,
+        log,
+        ..detections.flags()
+    };
+    let config = terminal::configuration(config.as_deref(), flags)?;
+    if print_config {
+        return match io::stdout().write_all(config.show().as_bytes()) {
+            Ok(()) => Ok(Exit::OK),
+            Err(_) => Err(Exit::READER_GONE),
+        };
+    }
+    if config.state.is_some() {
+        return Err(super::unavailable("--state"));
+    }
+    if config.queues.is_empty() && config.watch.is_empty() {
+        complain(
+            "nothing to receive from: give --queue-url with --bucket, --watch, or a configuration with a queue",
+        );
+        return Err(Exit::USAGE);
+    }
+    terminal::log(&config, "info");
+    let book = terminal::rulebook(&config)?;
+    let runtime = terminal::runtime()?;
+    match runtime.block_on(daemon::run(&config, book)) {
+        Ok(Ending::Interrupted) => Ok(Exit::INTERRUPTED),
+        Ok(Ending::Terminated) => Ok(Exit::TERMINATED),
+        Ok(Ending::ReaderGone) => Ok(Exit::READER_GONE),
+        Ok(Ending::Failed) => Ok(Exit::INCOMPLETE),
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            Err(Exit::USAGE)
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! `run`: builds the line, waits, drains.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::admin::Admin;
+use crate::alert::{OriginKind, Report, Sender, SenderHandle, SinkSettings, Tool};
+use crate::aws::{Aws, Buckets, Queue};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::detect::Detections;
+use crate::folder::FolderStore;
+use crate::intake::Intake;
+use crate::metrics::Metrics;
+use crate::pipeline::{Crew, Line, Shared};
+use crate::rulebook::Rulebook;
+use crate::state::Keeper;
+use crate::watch::Watch;
+use crate::worker::Inspection;
+
+/// Time for what remains after messages were given back.
+const LAST_STEPS: Duration = Duration::from_secs(6);
+
+/// Why the daemon ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// SIGINT.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+    /// Nobody reads standard output any more.
+    ReaderGone,
+    /// A source of announcements ended by itself.
+    Failed,
+}
+
+/// Runs until a signal, and drains.
+///
+/// # Errors
+/// Something could not be set up.
+pub async fn run(config: &Config, rulebook: Rulebook) -> anyhow::Result<Ending> {
+    let (metrics, clock) = (Metrics::default(), Clock::system());
+    let (stop, abandon, reader_gone) =
+        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let mut signals = Signals::new().context("signals cannot be caught")?;
+    metrics.rules("running", rulebook.rules.len());
+    metrics.rules("broken", rulebook.faults.len());
+
+    let (reports, reported) = mpsc::unbounded_channel();
+    let mut deliveries = JoinSet::new();
+    let sinks = open_sinks(&config.sinks_or_stdout(), &reports, &reader_gone, &metrics, &clock)?;
+    let handles: Vec<SenderHandle> = sinks
+        .into_iter()
+        .map(|(handle, sender)| {
+            deliveries.spawn(sender.run(abandon.clone()));
+            handle
+        })
+        .collect();
+    let required =
+        handles.iter().filter(|handle| handle.settings.required).map(SenderHandle::health).collect();
+    let intake = Intake::new(config.limits.in_flight, required, metrics.clone());
+    let (state, keeper) = Keeper::new(handles, reported, metrics.clone(), clock.clone());
+    deliveries.spawn(keeper.run(abandon.clone()));
+    drop(reports);
+
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let shared = Arc::new(Shared {
+        inspection: Arc::new(inspection(config, rulebook)),
+        crew: Crew::new(cores, config.limits.decode()),
+        state,
+        intake: intake.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+    });
+
+    let mut others = JoinSet::new();
+    if let Some(address) = config.listen {
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        info!(address = %listener.local_addr()?, "listening");
+        let admin = Admin { metrics: metrics.clone(), intake, stop: stop.clone() };
+        others.spawn(admin.serve(listener, abandon.clone()));
+    }
+    let mut sources = spawn_sources(config, &shared, &stop, &abandon).await?;
+    drop(shared);
+    info!(version = env!("CARGO_PKG_VERSION"), "started");
+
+    let ending = tokio::select! {
+        ending = signals.next() => ending,
+        () = reader_gone.cancelled() => Ending::ReaderGone,
+        Some(_) = sources.join_next() => {
+            error!("a source of announcements has ended");
+            Ending::Failed
+        }
+    };
+    info!(?ending, grace_s = config.grace.as_secs(), "stopping");
+    stop.cancel();
+    let drained = async {
+        while sources.join_next().await.is_some() {}
+        while deliveries.join_next().await.is_some() {}
+    };
+    tokio::select! {
+        drained = timeout(config.grace, drained) => if drained.is_err() {
+            warn!("the time to drain is over; what is in flight is given back");
+        },
+        () = reader_gone.cancelled() => {}
+        second = signals.next() => {
+            warn!("ending at once");
+            return Ok(second);
+        }
+    }
+    abandon.cancel();
+    let ended = async {
+        while sources.join_next().await.is_some() {}
+        while deliveries.join_next().await.is_some() {}
+        while others.join_next().await.is_some() {}
+    };
+    if timeout(LAST_STEPS, ended).await.is_err() {
+        warn!("not everything ended in time");
+    }
+    info!("stopped");
+    Ok(if reader_gone.is_cancelled() { Ending::ReaderGone } else { ending })
+}
+
+/// Opens every sink and its sender.
+///
+/// # Errors
+/// One cannot be set up.
+pub fn open_sinks(
+    settings: &[SinkSettings],
+    reports: &mpsc::UnboundedSender<Report>,
+    reader_gone: &CancellationToken,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> anyhow::Result<Vec<(SenderHandle, Sender)>> {
+    let open = |(number, settings): (usize, &SinkSettings)| {
+        Sender::open(
+            number,
+            settings.clone(),
+            reports.clone(),
+            reader_gone.clone(),
+            metrics.clone(),
+            clock.clone(),
+        )
+        .with_context(|| format!("the sink `{}` cannot be set up", settings.name))
+    };
+    settings.iter().enumerate().map(open).collect()
+}
+
+/// What workers need to know.
+#[must_use]
+pub fn inspection(config: &Config, rulebook: Rulebook) -> Inspection {
+    let tool = Tool { version: env!("CARGO_PKG_VERSION"), pack: rulebook.identity() };
+    Inspection { detections: Detections::new(rulebook.rules), tool, limits: config.limits.decode() }
+}
+
+/// One line for each queue and each watched folder.
+async fn spawn_sources(
+    config: &Config,
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+    abandon: &CancellationToken,
+) -> anyhow::Result<JoinSet<()>> {
+    let (metrics, clock) = (&shared.metrics, &shared.clock);
+    let mut sources = JoinSet::new();
+    if !config.queues.is_empty() {
+        let aws = Aws::load(config.custom_endpoint).await;
+        for queue in &config.queues {
+            let region = Queue::region(queue);
+            let buckets = Buckets::open(&aws, queue, region.as_deref(), config.limits.inflated as u64).await;
+            let announcer = Queue::open(&aws, queue, metrics.clone(), clock.clone()).await;
+            let line = Line::new(Arc::clone(shared), buckets, OriginKind::S3);
+            sources.spawn(line.serve(announcer, stop.clone(), abandon.clone()));
+        }
+    }
+    for folder in &config.watch {
+        std::fs::read_dir(folder)
+            .with_context(|| format!("the folder {} cannot be watched", folder.display()))?;
+        let announcer = Watch::new(folder.clone(), metrics.clone(), clock.clone());
+        let line = Line::new(Arc::clone(shared), FolderStore, OriginKind::File);
+        sources.spawn(line.serve(announcer, stop.clone(), abandon.clone()));
+    }
+    Ok(sources)
+}
+
+/// The signals that end the program.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Catches signals from now on.
+    ///
+    /// # Errors
+    /// They cannot be caught.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Ending {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ending::Interrupted,
+            _ = self.terminate.recv() => Ending::Terminated,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The alerts of one object, until it is their turn: in memory, or in a file without a name if they are many.
+
+use std::io::{self, BufReader, Read, Seek, Write};
+
+use jiff::Timestamp;
+use tempfile::SpooledTempFile;
+
+use crate::alert::{Alert, AlertId};
+use crate::detect::Status;
+use crate::sigma::Level;
+
+/// Bytes of alerts of one object that are held in memory.
+const IN_MEMORY: usize = 1 << 20;
+
+/// Alerts in the order in which they were put in.
+#[derive(Debug)]
+pub(super) struct Spool {
+    file: SpooledTempFile,
+    alerts: u64,
+}
+
+impl Spool {
+    pub(super) fn new() -> Self {
+        Self { file: SpooledTempFile::new(IN_MEMORY), alerts: 0 }
+    }
+
+    pub(super) fn push(&mut self, alert: &Alert) -> io::Result<()> {
+        let mut head = Vec::with_capacity(64);
+        head.extend(alert.id.bytes());
+        head.push(u8::from(alert.status == Status::Undecided));
+        head.push(Level::ALL.iter().position(|level| *level == alert.level).unwrap_or_default() as u8);
+        head.extend(alert.time.map_or(i64::MIN, Timestamp::as_microsecond).to_le_bytes());
+        for text in [&*alert.rule, alert.document.as_str()] {
+            head.extend((text.len() as u64).to_le_bytes());
+        }
+        self.file.write_all(&head)?;
+        self.file.write_all(alert.rule.as_bytes())?;
+        self.file.write_all(alert.document.as_bytes())?;
+        self.alerts += 1;
+        Ok(())
+    }
+
+    /// Takes the alerts out again, in order.
+    pub(super) fn drain(mut self, mut take: impl FnMut(Alert) -> io::Result<()>) -> io::Result<()> {
+        self.file.rewind()?;
+        let mut reader = BufReader::new(self.file);
+        for _ in 0..self.alerts {
+            let id = AlertId::from_bytes(array(&mut reader)?);
+            let [undecided, level] = array(&mut reader)?;
+            let micros = i64::from_le_bytes(array(&mut reader)?);
+            let lengths = [array(&mut reader)?, array(&mut reader)?].map(u64::from_le_bytes);
+            let rule = text(&mut reader, lengths[0])?;
+            let document = text(&mut reader, lengths[1])?;
+            take(Alert {
+                id,
+                revision: 1,
+                status: if undecided == 0 { Status::Match } else { Status::Undecided },
+                level: Level::ALL[usize::from(level)],
+                rule: rule.into(),
+                time: Timestamp::from_microsecond(micros).ok().filter(|_| micros != i64::MIN),
+                document,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn array<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    reader.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn text(reader: &mut impl Read, length: u64) -> io::Result<String> {
+    let mut text = String::new();
+    reader.take(length).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventKey;
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        let alert = |number: usize| Alert {
+            id: AlertId::of_event(
+                "match",
+                "r",
+                &EventKey { account: "".into(), region: "".into(), id: number.to_string().into() },
+            ),
+            revision: 1,
+            status: if number.is_multiple_of(2) { Status::Match } else { Status::Undecided },
+            level: Level::ALL[number % 5],
+            rule: format!("rule-{number}").into(),
+            time: (!number.is_multiple_of(3)).then(|| Timestamp::from_second(1_700_000_000).unwrap()),
+            document: "é".repeat(number * 100),
+        };
+        let mut spool = Spool::new();
+        let alerts: Vec<Alert> = (0..200).map(alert).collect();
+        alerts.iter().for_each(|alert| spool.push(alert).unwrap());
+        let mut found = Vec::new();
+        spool
+            .drain(|alert| {
+                found.push(format!("{alert:?}"));
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(found, alerts.iter().map(|alert| format!("{alert:?}")).collect::<Vec<_>>());
+    }
+}
