@@ -1,3 +1,82 @@
+//! trailhound finds what matters in CloudTrail: Sigma detections over log objects, live or archived.
+//!
+//! # The line
+//!
+//! **announce → fetch → decode → detect → alert → acknowledge.** A message announces objects; each is fetched,
+//! its records are split and evaluated, hits become alerts, alerts are delivered, and only then is the message
+//! deleted. [`pipeline`] reads like this sentence. One [`worker`] carries an object from its bytes to its
+//! alerts; around the workers stand owners with inboxes of their own: a receiver and the receipts of each
+//! queue ([`aws`]), the [`state`] that says when alerts are final, and one sender for each sink ([`alert`]).
+//! A replay is the same line: [`replay`] hands files to the same workers.
+//!
+//! # The map
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`event`] | a record as detections see it: a lazy, borrowed view |
+//! | [`sigma`] | Sigma documents → compiled detections |
+//! | [`detect`] | compiled detections × event → hits; the index and its oracle |
+//! | [`decode`] | an object's bytes → its records |
+//! | [`announce`] | every shape of announcement; what becomes of a message |
+//! | [`fetch`] | what a store of objects is |
+//! | [`folder`] | log files in the file system |
+//! | [`alert`] | the alert document, its id, sinks |
+//! | [`state`] | the commit: when effects are final |
+//! | [`worker`] | one object in, its alerts out |
+//! | [`intake`] | whether more may be received |
+//! | [`pipeline`] | the line: one message in, one disposition |
+//! | [`watch`] | a folder as a source of announcements |
+//! | [`aws`] | SQS and S3; the only place that names their crates |
+//! | [`rulebook`] | which detections run |
+//! | [`config`] | file, environment and flags → one checked configuration |
+//! | [`metrics`] | what happened, counted |
+//! | [`clock`] | wall time, handed in |
+//! | [`admin`] | metrics and health over HTTP |
+//! | [`daemon`], [`replay`] | compose all of it for `run` and `replay` |
+//! | [`cli`] | the command line; the only one that writes to the terminal |
+//!
+//! # Imports go one way
+//!
+//! | module | may import |
+//! |---|---|
+//! | event | nothing |
+//! | sigma | event |
+//! | detect | event, sigma |
+//! | decode | event |
+//! | announce | nothing |
+//! | clock | nothing |
+//! | metrics | nothing |
+//! | fetch | announce |
+//! | folder | announce, fetch |
+//! | alert | event, sigma, detect, clock, metrics |
+//! | state | alert, clock, metrics |
+//! | config | alert, decode, sigma |
+//! | intake | alert, announce, metrics |
+//! | worker | alert, decode, detect, event, fetch |
+//! | rulebook | event, sigma |
+//! | watch | announce, clock, folder, intake, metrics |
+//! | aws | alert, announce, clock, config, fetch, intake, metrics |
+//! | admin | intake, metrics |
+//! | pipeline | alert, announce, clock, decode, fetch, intake, metrics, state, worker |
+//! | replay | alert, announce, detect, event, fetch, folder, sigma, worker |
+//! | daemon | admin, alert, aws, clock, config, detect, folder, intake, metrics, pipeline, rulebook, state, watch, worker |
+//!
+//! # What always holds
+//!
+//! - The core ([`event`], [`sigma`], [`detect`], [`decode`]) is a function of its input: no I/O, no clock, no
+//!   runtime, no AWS. Live, redelivered and replayed events take the same way through it.
+//! - The index and the fast parser only ever over-approximate; the plain evaluator over the slow parser is kept
+//!   beside them, and both are compared.
+//! - A message is deleted after its alerts are final, never before. Everything is expected twice: an alert's id
+//!   follows from its evidence alone.
+//! - Every object, record and alert ends in a counted outcome.
+//! - What cannot be known is not false: where CloudTrail left out parameters, detections answer *undecided*.
+//!
+//! # What is deliberately absent
+//!
+//! Correlations, grouping and first-seen detections are refused when rules are loaded; durable state, replay
+//! from S3, integrity checks and the audit commands answer that they are not available.
+
 pub mod admin;
 pub mod alert;
 pub mod announce;

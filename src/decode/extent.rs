@@ -6,6 +6,8 @@
 
 use wide::u8x64;
 
+use crate::event::MAX_DEPTH;
+
 /// Finds the end of an object or list that may be handed over in pieces.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Extent {
@@ -13,6 +15,7 @@ pub(super) struct Extent {
     in_string: bool,
     /// The next byte is escaped by a backslash before it.
     escaped: bool,
+    too_deep: bool,
 }
 
 /// One bit for each of 64 bytes, the first byte lowest.
@@ -40,21 +43,26 @@ impl Extent {
         blocks.remainder().iter().position(|byte| self.byte(*byte)).map(|found| at + found + 1)
     }
 
+    /// Whether objects and lists were nested deeper than a record may be.
+    pub(super) fn is_too_deep(&self) -> bool {
+        self.too_deep
+    }
+
     fn block(&mut self, masks: &Masks) -> Option<usize> {
         let escaped = self.escapes(masks.backslash);
         let inside = parity_up_to(masks.quote & !escaped) ^ if self.in_string { u64::MAX } else { 0 };
         self.in_string = inside >> (BLOCK - 1) != 0;
         let outside = !inside & !escaped;
         let (open, close) = (masks.open & outside, masks.close & outside);
-        let closes = u64::from(close.count_ones());
-        if self.depth > closes {
-            self.depth = self.depth + u64::from(open.count_ones()) - closes;
+        let (opens, closes) = (u64::from(open.count_ones()), u64::from(close.count_ones()));
+        if self.depth > closes && self.depth + opens <= MAX_DEPTH as u64 {
+            self.depth = self.depth + opens - closes;
             return None;
         }
         self.walk(open, close)
     }
 
-    /// Brackets one by one, in a block where the value may end.
+    /// Brackets one by one, in a block where the value may end or be too deep.
     fn walk(&mut self, open: u64, close: u64) -> Option<usize> {
         let mut brackets = open | close;
         while brackets != 0 {
@@ -65,11 +73,16 @@ impl Extent {
                     return Some(lowest.trailing_zeros() as usize + 1);
                 }
             } else {
-                self.depth += 1;
+                self.open();
             }
             brackets ^= lowest;
         }
         None
+    }
+
+    fn open(&mut self) {
+        self.depth += 1;
+        self.too_deep |= self.depth > MAX_DEPTH as u64;
     }
 
     /// The bytes that a backslash before them escapes.
@@ -97,7 +110,7 @@ impl Extent {
             // Outside of strings a backslash is an error; it is read alike here and in a block.
             b'\\' => self.escaped = true,
             b'"' => self.in_string = !self.in_string,
-            b'{' | b'[' if !self.in_string => self.depth += 1,
+            b'{' | b'[' if !self.in_string => self.open(),
             b'}' | b']' if !self.in_string => {
                 self.depth = self.depth.saturating_sub(1);
                 return self.depth == 0;
@@ -174,6 +187,19 @@ mod tests {
         for seed in 0..20_000 {
             let text = noise(seed, 10 + seed as usize % 400);
             assert_eq!(Extent::default().scan(&text), slow_end(&text), "{}", String::from_utf8_lossy(&text));
+        }
+    }
+
+    #[test]
+    fn depth_is_noticed_wherever_it_lies() {
+        for before in 0..130 {
+            for (levels, expected) in [(MAX_DEPTH, false), (MAX_DEPTH + 1, true), (1_000, true)] {
+                let inner = "[".repeat(levels - 1) + &"]".repeat(levels - 1);
+                let text = format!("{{\"{}\":{inner}}}", "x".repeat(before));
+                let mut extent = Extent::default();
+                assert_eq!(extent.scan(text.as_bytes()), Some(text.len()));
+                assert_eq!(extent.is_too_deep(), expected, "{levels} levels behind {before} bytes");
+            }
         }
     }
 

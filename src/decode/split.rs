@@ -153,7 +153,8 @@ impl Splitter {
             return Some(self.enter_records(rest, value_at));
         }
         let limit = rest.len().min(self.max_record);
-        match Extent::default().scan(&rest[..limit]) {
+        let mut extent = Extent::default();
+        match extent.scan(&rest[..limit]) {
             Some(end) => {
                 if let Some(next) = broken_line(&rest[..end]) {
                     return Some(self.resume_at_line(next, visit));
@@ -161,7 +162,7 @@ impl Splitter {
                 if let Some(value_at) = records_value(&rest[..end], Depth::AnyKey) {
                     return Some(self.enter_records(rest, value_at));
                 }
-                visit(Item::Record(&rest[..end]));
+                visit(item(&rest[..end], &extent));
                 Some(end)
             }
             None if !last && rest.len() <= self.max_record => None,
@@ -190,9 +191,10 @@ impl Splitter {
             return None;
         }
         let line = &rest[..end.unwrap_or(rest.len())];
-        match Extent::default().scan(line) {
+        let mut extent = Extent::default();
+        match extent.scan(line) {
             Some(end) if end <= self.max_record => {
-                visit(Item::Record(&line[..end]));
+                visit(item(&line[..end], &extent));
                 return Some(end);
             }
             Some(_) => visit(Item::Undecodable(Undecodable::TooLarge)),
@@ -210,8 +212,9 @@ impl Splitter {
     /// An object that is a record, as far as its limit allows.
     fn record(&mut self, rest: &[u8], visit: &mut dyn FnMut(Item<'_>)) -> Option<usize> {
         let limit = rest.len().min(self.max_record);
-        if let Some(end) = Extent::default().scan(&rest[..limit]) {
-            visit(Item::Record(&rest[..end]));
+        let mut extent = Extent::default();
+        if let Some(end) = extent.scan(&rest[..limit]) {
+            visit(item(&rest[..end], &extent));
             return Some(end);
         }
         if rest.len() <= self.max_record {
@@ -285,6 +288,11 @@ impl Skip {
     fn may_end_here(&self) -> bool {
         matches!(self, Skip::Line | Skip::Scalar { .. })
     }
+}
+
+/// A whole object as an item, unless it is nested too deeply.
+fn item<'r>(object: &'r [u8], extent: &Extent) -> Item<'r> {
+    if extent.is_too_deep() { Item::Undecodable(Undecodable::TooDeep) } else { Item::Record(object) }
 }
 
 /// Where to look for the key `Records`.

@@ -82,32 +82,19 @@ impl Index {
     pub(super) fn candidates(&self, record: &[u8], scratch: &mut Vec<u8>, candidates: &mut Vec<Number>) {
         candidates.clear();
         let glance = Glance::of(record);
-        let source = match glance.source {
-            Anchor::Odd => return candidates.extend(&self.all),
-            Anchor::Absent => None,
-            Anchor::Text(source) => Some(source),
-        };
-        let name = match glance.name {
-            Anchor::Odd => return candidates.extend(&self.all),
-            Anchor::Absent => None,
-            Anchor::Text(name) => Some(name),
+        // An ordinary record has both fields. One that has not, or may have them hidden, is looked at in full.
+        let (Anchor::Text(name), Anchor::Text(source)) = (glance.name, glance.source) else {
+            return candidates.extend(&self.all);
         };
         candidates.extend(&self.always);
         if let Some(texts) = &self.texts {
             texts.candidates(record, glance.opaque, candidates);
         }
-        if let Some(source) = source {
-            let numbers = self.by_source.get(lower(source, scratch));
-            candidates.extend(numbers.into_iter().flatten());
-        }
-        if let Some(entries) = name.and_then(|name| self.by_name.get(lower(name, scratch))) {
-            let source = source.map(|source| lower(source, scratch));
-            let fits = |entry: &&Entry| match &entry.sources {
-                None => true,
-                Some(sources) => source.is_some_and(|source| sources.contains(source)),
-            };
-            candidates.extend(entries.iter().filter(fits).map(|entry| entry.number));
-        }
+        let by_name = self.by_name.get(lower(name, scratch));
+        let source = lower(source, scratch);
+        candidates.extend(self.by_source.get(source).into_iter().flatten());
+        let fits = |entry: &&Entry| entry.sources.as_ref().is_none_or(|sources| sources.contains(source));
+        candidates.extend(by_name.into_iter().flatten().filter(fits).map(|entry| entry.number));
         candidates.sort_unstable();
         candidates.dedup();
     }

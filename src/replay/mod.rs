@@ -5,6 +5,7 @@
 //! unfinished one, in memory or in a file.
 
 mod spool;
+mod stdin;
 mod window;
 
 use std::collections::{BTreeMap, HashSet};
@@ -12,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -28,6 +29,7 @@ use crate::folder;
 use crate::sigma::Level;
 use crate::worker::{Examined, Inspection, Listener, Worker};
 use spool::Spool;
+use stdin::Stdin;
 
 /// Objects that a worker may be ahead of the first unfinished one.
 const AHEAD: usize = 4;
@@ -124,7 +126,7 @@ pub fn replay(
     inspection: &Inspection,
     window: &Window,
     jobs: usize,
-    stop: &AtomicBool,
+    stop: &Arc<AtomicBool>,
     tell: &mut dyn FnMut(&Alert) -> io::Result<()>,
     progress: &mut dyn FnMut(&Summary, usize),
 ) -> io::Result<Summary> {
@@ -238,7 +240,7 @@ fn work(
     ahead: usize,
     inspection: &Inspection,
     window: &Window,
-    stop: &AtomicBool,
+    stop: &Arc<AtomicBool>,
     finished: &SyncSender<Finished>,
 ) {
     let mut worker = Worker::new(inspection.limits);
@@ -253,7 +255,7 @@ fn work(
                 Outcome::Fault(name.clone(), io::Error::new(error.kind(), error.to_string()))
             }
             Task::Stdin => {
-                let body = Body::Stream(Box::new(io::stdin()));
+                let body = Body::Stream(Box::new(Stdin::read(stop)));
                 examine(&mut worker, inspection, window, &event_time, body, None)
             }
             Task::File(path) => match folder::open(path) {

@@ -1,0 +1,123 @@
+//! Imports go one way: the table in the crate's documentation, held by a test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use walkdir::WalkDir;
+
+use crate::support::root;
+
+/// Which of our modules each module may import.
+const MAY_IMPORT: [(&str, &[&str]); 21] = [
+    ("event", &[]),
+    ("sigma", &["event"]),
+    ("detect", &["event", "sigma"]),
+    ("decode", &["event"]),
+    ("announce", &[]),
+    ("clock", &[]),
+    ("metrics", &[]),
+    ("fetch", &["announce"]),
+    ("folder", &["announce", "fetch"]),
+    ("alert", &["event", "sigma", "detect", "clock", "metrics"]),
+    ("state", &["alert", "clock", "metrics"]),
+    ("config", &["alert", "decode", "sigma"]),
+    ("intake", &["alert", "announce", "metrics"]),
+    ("worker", &["alert", "decode", "detect", "event", "fetch"]),
+    ("rulebook", &["event", "sigma"]),
+    ("watch", &["announce", "clock", "folder", "intake", "metrics"]),
+    ("aws", &["alert", "announce", "clock", "config", "fetch", "intake", "metrics"]),
+    ("admin", &["intake", "metrics"]),
+    ("pipeline", &["alert", "announce", "clock", "decode", "fetch", "intake", "metrics", "state", "worker"]),
+    ("replay", &["alert", "announce", "detect", "event", "fetch", "folder", "sigma", "worker"]),
+    (
+        "daemon",
+        &[
+            "admin", "alert", "aws", "clock", "config", "detect", "folder", "intake", "metrics", "pipeline",
+            "rulebook", "state", "watch", "worker",
+        ],
+    ),
+];
+
+/// Every source file: its module, its path below `src`, its text without tests and comments.
+fn sources() -> Vec<(String, String, String)> {
+    let base = root().join("src");
+    let paths = WalkDir::new(&base).into_iter().map(|entry| entry.unwrap().into_path());
+    let files = paths.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    files
+        .map(|path| {
+            let name = path.strip_prefix(&base).unwrap().to_str().unwrap().to_owned();
+            let module = name.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            (module, name, code.join("\n"))
+        })
+        .collect()
+}
+
+fn imports(text: &str) -> BTreeSet<String> {
+    let uses = text.split("crate::").skip(1);
+    uses.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn imports_go_one_way() {
+    let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.into_iter().collect();
+    let mut problems = Vec::new();
+    for (module, name, text) in sources() {
+        // The test files of a module may use what they like; the roots see everything.
+        if ["main", "lib", "cli"].contains(&module.as_str()) || name.ends_with("/tests.rs") {
+            continue;
+        }
+        let Some(allowed) = allowed.get(module.as_str()) else {
+            problems.push(format!("{module} is not in the table"));
+            continue;
+        };
+        for import in imports(&text) {
+            if import != module && !allowed.contains(&import.as_str()) {
+                problems.push(format!("{name} imports {import}"));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+#[test]
+fn the_map_shows_the_table() {
+    let map = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    for (module, allowed) in MAY_IMPORT {
+        let row = map.lines().find(|line| line.starts_with(&format!("//! | {module} |")));
+        let row = row.unwrap_or_else(|| panic!("{module} is missing in the map of src/lib.rs"));
+        let shown = row.split('|').nth(2).unwrap().trim();
+        let expected = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") };
+        assert_eq!(shown, expected, "{module}");
+    }
+}
+
+#[test]
+fn names_stay_where_they_belong() {
+    let mut problems = Vec::new();
+    for (module, name, text) in sources() {
+        let core = ["event", "sigma", "detect", "decode"].contains(&module.as_str());
+        let rules = [
+            ("aws_", module != "aws"),
+            ("std::env::", module != "config"),
+            ("println!", true),
+            ("tokio::", core),
+            ("std::fs", core),
+            ("std::net::Tcp", core),
+            ("Instant::now", core),
+            ("Timestamp::now", module != "clock"),
+            ("unsafe ", name != "decode/inflate.rs"),
+        ];
+        for (word, forbidden) in rules {
+            // Set at compile time, these are no environment.
+            let text = text.replace("env!(\"CARGO_PKG_VERSION\")", "");
+            if forbidden && text.contains(word) {
+                problems.push(format!("{name}: {word}"));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+}

@@ -1,0 +1,120 @@
+//! The pack against its fixtures: every detection has a hit and a near miss, and what fires over all of them is
+//! written down, so that a rule which starts to fire on a neighbour shows.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use walkdir::WalkDir;
+
+use crate::support::{root, run};
+
+const SNAPSHOT: &str = "fixtures/detections/fires.txt";
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries =
+        WalkDir::new(folder).sort_by_file_name().into_iter().map(|entry| entry.unwrap().into_path());
+    entries.filter(|path| path.to_str().unwrap().ends_with(ending)).collect()
+}
+
+/// The service and slug of a rule file or of a case's folder.
+fn slug(path: &Path, base: &Path) -> String {
+    path.strip_prefix(base).unwrap().with_extension("").to_str().unwrap().to_owned()
+}
+
+/// What fires over each case: slugs of detections, by the path of the case.
+fn fires() -> BTreeMap<String, Vec<String>> {
+    let rules: Value = serde_json::from_str(&run(["rules", "list", "--json"]).stdout).unwrap();
+    let slugs: BTreeMap<String, String> = rules
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| {
+            let file = rule["file"].as_str().unwrap().strip_prefix("pack/").unwrap();
+            (rule["id"].as_str().unwrap().to_owned(), file.trim_end_matches(".yml").to_owned())
+        })
+        .collect();
+    let base = root().join("fixtures/detections");
+    let cases = files(&base, ".json");
+    let replayed = run(["replay".as_ref(), base.as_os_str(), "--quiet".as_ref()]);
+    assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+    let mut fires: BTreeMap<String, Vec<String>> =
+        cases.iter().map(|case| (slug(case, &base), Vec::new())).collect();
+    for alert in replayed.alerts() {
+        let case = slug(Path::new(alert["origin"]["key"].as_str().unwrap()), &base);
+        assert!(!alert["summary"].as_str().unwrap().contains("(unknown)"), "{case}: {}", alert["summary"]);
+        fires.get_mut(&case).unwrap().push(slugs[alert["rule"]["id"].as_str().unwrap()].clone());
+    }
+    fires.values_mut().for_each(|slugs| slugs.sort());
+    fires
+}
+
+#[test]
+fn every_detection_fires_on_its_hits_and_on_none_of_its_misses() {
+    let fires = fires();
+    let mut problems = Vec::new();
+    let base = root().join("detections");
+    for rule in files(&base, ".yml") {
+        let slug = slug(&rule, &base);
+        let cases = |kind: &str| {
+            let prefix = format!("{slug}/{kind}-");
+            fires.iter().filter(move |(case, _)| case.starts_with(&prefix)).collect::<Vec<_>>()
+        };
+        let (hits, misses) = (cases("hit"), cases("miss"));
+        if hits.is_empty() || misses.is_empty() {
+            problems.push(format!("{slug}: {} hits and {} misses", hits.len(), misses.len()));
+        }
+        problems.extend(
+            hits.iter()
+                .filter(|(_, fired)| !fired.contains(&slug))
+                .map(|(case, _)| format!("{case}: silent")),
+        );
+        problems.extend(
+            misses
+                .iter()
+                .filter(|(_, fired)| fired.contains(&slug))
+                .map(|(case, _)| format!("{case}: fires")),
+        );
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+#[test]
+fn every_detection_is_documented() {
+    let rules: Value = serde_json::from_str(&run(["rules", "list", "--json"]).stdout).unwrap();
+    for rule in rules.as_array().unwrap() {
+        let title = &rule["title"];
+        let technique = |tag: &Value| tag.as_str().unwrap().starts_with("attack.t1");
+        assert!(rule["tags"].as_array().unwrap().iter().any(technique), "{title}: an ATT&CK technique");
+        assert!(
+            rule["falsepositives"].as_array().is_some_and(|list| !list.is_empty()),
+            "{title}: false positives"
+        );
+        assert!(rule["description"].as_str().is_some_and(|text| text.len() > 80), "{title}: a description");
+        assert!(rule["response"].is_string(), "{title}: a response");
+        let id = rule["id"].as_str().unwrap();
+        assert!(id.len() == 36 && id.matches('-').count() == 4, "{title}: a UUID");
+    }
+}
+
+#[test]
+fn what_fires_over_all_fixtures_is_written_down() {
+    let mut found = String::from(
+        "# Which detections fire on which case. Written by the test that reads it, if UPDATE_FIRES is set.\n",
+    );
+    for (case, fired) in fires() {
+        found.push_str(&format!(
+            "{case}: {}\n",
+            if fired.is_empty() { "-".to_owned() } else { fired.join(" ") }
+        ));
+    }
+    let path = root().join(SNAPSHOT);
+    if std::env::var_os("UPDATE_FIRES").is_some() {
+        fs::write(&path, &found).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    let changed: Vec<&str> =
+        found.lines().filter(|line| !written.lines().any(|known| known == *line)).collect();
+    assert!(found == written, "{SNAPSHOT} is out of date; review, then set UPDATE_FIRES=1: {changed:#?}");
+}
