@@ -82,7 +82,11 @@ impl<'e> Actor<'e> {
             _ => ActorKind::Unknown,
         };
         let name = match kind {
-            ActorKind::Root => Some(field(&["userName"]).unwrap_or_else(|| "root".into())),
+            // Root has a user name where the account has an alias: then it is the alias.
+            ActorKind::Root => Some(match field(&["userName"]) {
+                Some(alias) => format!("root ({alias})").into(),
+                None => "root".into(),
+            }),
             ActorKind::Sso => session.map(Cow::Owned).or_else(|| field(&["onBehalfOf", "userId"])),
             ActorKind::Role => match (role, session) {
                 (Some(role), Some(session)) => Some(format!("{role}/{session}").into()),
@@ -172,7 +176,7 @@ mod tests {
                 None,
                 None,
             ),
-            (r#"{"type":"Root","userName":"alias"}"#, ActorKind::Root, "alias", None, None),
+            (r#"{"type":"Root","userName":"alias"}"#, ActorKind::Root, "root (alias)", None, None),
             (
                 r#"{"type":"IAMUser","arn":"arn:aws:iam::1:user/a/bob","userName":"bob","sessionContext":{"attributes":{"mfaAuthenticated":"true"},"sessionIssuer":{}}}"#,
                 ActorKind::User,

@@ -3,7 +3,7 @@
 use crate::event::{Token, Tokens};
 
 /// Keys, in lower case, whose texts are secrets. CloudTrail itself hides most, but not all of them.
-const SECRETS: [&str; 20] = [
+const SECRETS: [&str; 22] = [
     "sessiontoken",
     "secretaccesskey",
     "password",
@@ -13,6 +13,8 @@ const SECRETS: [&str; 20] = [
     "userpassword",
     "adminpassword",
     "servicepassword",
+    "servicecredentialsecret",
+    "serviceapikeyvalue",
     "secretstring",
     "secretbinary",
     "authtoken",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::event::{Event, Kind};
+use crate::event::{Event, Kind, Value};
 
 /// The user, role, policy, key… that a call acted upon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,7 +19,7 @@ pub struct Target<'e> {
 
 /// Request parameters that name what a call acts upon, those that are most to the point first: of a user and
 /// the policy attached to it, the user is acted upon.
-const PARAMETERS: [(&str, &str); 43] = [
+const PARAMETERS: [(&str, &str); 45] = [
     ("user", "userName"),
     ("role", "roleName"),
     ("group", "groupName"),
@@ -31,6 +31,8 @@ const PARAMETERS: [(&str, &str); 43] = [
     ("access-key", "accessKeyId"),
     ("mfa-device", "serialNumber"),
     ("mfa-device", "virtualMFADeviceName"),
+    ("certificate", "certificateId"),
+    ("service-credential", "serviceSpecificCredentialId"),
     ("saml-provider", "sAMLProviderArn"),
     ("oidc-provider", "openIDConnectProviderArn"),
     ("oidc-provider", "url"),
@@ -89,13 +91,15 @@ impl<'e> Target<'e> {
                 NAMES.iter().find(|(service, _)| *service == source).map_or("resource", |(_, kind)| kind);
             return Some(Self::named(kind.into(), name));
         }
-        // A user who makes a key for itself names nobody in the request.
-        if let Some(user) = text(&["responseElements", "accessKey", "userName"]) {
+        // A user who makes a credential for itself names nobody in the request.
+        if let Some(Kind::Object(mut members)) = event.at(&["responseElements"]).map(Value::kind)
+            && let Some(user) = members.find_map(|(_, made)| made.get("userName")?.scalar_text())
+        {
             return Some(Self::named("user".into(), user));
         }
         let Kind::Array(mut resources) = event.at(&["resources"])?.kind() else { return None };
         resources.find_map(|resource| {
-            let text = |key| resource.get(key).and_then(crate::event::Value::scalar_text);
+            let text = |key| resource.get(key).and_then(Value::scalar_text);
             Some(Self::named(text("type").unwrap_or_else(|| "resource".into()), text("ARN")?))
         })
     }

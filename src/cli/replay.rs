@@ -19,12 +19,15 @@ use crate::alert::Alert;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::{self, Ending, Signals};
+use crate::detect::Detections;
 use crate::metrics::Metrics;
 use crate::replay::{self, Remark, Source, Summary, Window};
 use crate::state::{Keeper, Settled};
 
 /// Remarks that the summary on a terminal lists; the file has them all.
 const MOST_REMARKS: usize = 20;
+/// Characters that the table keeps for titles; a longer one pushes its line to the right.
+const MOST_TITLE: usize = 60;
 /// Alerts that are on their way to sinks at once.
 const MOST_DELIVERIES: usize = 256;
 
@@ -51,7 +54,7 @@ fn try_replay(args: ReplayArgs) -> Result<Exit, Exit> {
     if !args.quiet && window != Window::default() {
         say(&format!("events: {window}"));
     }
-    let mut output = Output::open(&args)?;
+    let mut output = Output::open(&args, &inspection.detections)?;
     let runtime = terminal::runtime()?;
     let stop = Arc::new(AtomicBool::new(false));
     let signal = Arc::new(AtomicU8::new(0));
@@ -149,6 +152,8 @@ struct Output {
     writer: BufWriter<Box<dyn Write>>,
     format: OutputFormat,
     headed: bool,
+    /// Characters of the longest title.
+    title: usize,
 }
 
 /// What the table shows of an alert.
@@ -169,7 +174,7 @@ struct RowRule<'d> {
 }
 
 impl Output {
-    fn open(args: &ReplayArgs) -> Result<Self, Exit> {
+    fn open(args: &ReplayArgs, detections: &Detections) -> Result<Self, Exit> {
         let for_people = args.output.is_none() && io::stdout().is_terminal();
         let default = if for_people { OutputFormat::Table } else { OutputFormat::Ndjson };
         let writer: Box<dyn Write> = match &args.output {
@@ -180,7 +185,14 @@ impl Output {
             })?),
         };
         let writer = BufWriter::with_capacity(64 << 10, writer);
-        Ok(Self { writer, format: args.format.unwrap_or(default), headed: false })
+        let title =
+            detections.rules().iter().map(|rule| rule.title.chars().count()).max().unwrap_or_default();
+        Ok(Self {
+            writer,
+            format: args.format.unwrap_or(default),
+            headed: false,
+            title: title.clamp(9, MOST_TITLE),
+        })
     }
 
     fn write(&mut self, alert: &Alert) -> io::Result<()> {
@@ -190,12 +202,14 @@ impl Output {
         }
         if !self.headed {
             self.headed = true;
-            writeln!(self.writer, "{:<20}  {:<13}  {:<42}  WHAT HAPPENED", "TIME", "LEVEL", "DETECTION")?;
+            let width = self.title;
+            writeln!(self.writer, "{:<20}  {:<13}  {:<width$}  WHAT HAPPENED", "TIME", "LEVEL", "DETECTION")?;
         }
         let row: Row<'_> = serde_json::from_str(&alert.document).map_err(io::Error::other)?;
         let level = if row.status == "match" { row.level.to_owned() } else { format!("{} ?", row.level) };
         let (time, title, summary) = (row.time.unwrap_or("-"), plain(&row.rule.title), plain(&row.summary));
-        writeln!(self.writer, "{time:<20}  {level:<13}  {title:<42}  {summary}")
+        let width = self.title;
+        writeln!(self.writer, "{time:<20}  {level:<13}  {title:<width$}  {summary}")
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -318,7 +332,7 @@ impl Progress {
 }
 
 /// The summary for people.
-fn report(summary: &Summary, detections: &crate::detect::Detections) {
+fn report(summary: &Summary, detections: &Detections) {
     let skipped: u64 = summary.skipped.values().sum();
     let undecodable: u64 = summary.undecodable.values().sum();
     let mut rows: Vec<Vec<String>> = Vec::new();

@@ -141,9 +141,10 @@ impl Texts {
         }
         let before = candidates.len();
         for found in self.search.find_overlapping_iter(record) {
-            let numbers = &self.numbers[found.pattern().as_usize()];
-            if !candidates[before..].contains(&numbers[0]) {
-                candidates.extend(numbers);
+            for number in &self.numbers[found.pattern().as_usize()] {
+                if !candidates[before..].contains(number) {
+                    candidates.push(*number);
+                }
             }
         }
     }
