@@ -106,7 +106,8 @@ fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registr
 }
 
 impl Metrics {
-    /// A message met its end: `acknowledged`, `retried`, `left`, `released`; or it was `received`.
+    /// A message was `received`, or met its end: `acknowledged`, `retried`, `left`, `released`, or `lost`
+    /// because its receipt was not valid any more.
     pub fn message(&self, outcome: &str) {
         self.0.messages.with_label_values(&[outcome]).inc();
     }

@@ -92,7 +92,6 @@ impl<S: ObjectStore> Line<S> {
 
     async fn settle(&self, delivery: Delivery) {
         let disposition = self.message(&delivery).await;
-        self.shared.metrics.message(disposition.outcome());
         delivery.receipt.settle(disposition);
     }
 

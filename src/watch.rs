@@ -156,6 +156,7 @@ impl Watch {
 
     fn settle(&mut self, token: Token, disposition: Disposition) {
         let Some(path) = self.in_flight.remove(&token) else { return };
+        self.metrics.message(disposition.outcome());
         let Some(known) = self.files.get_mut(&path) else { return };
         let changed = known.state == FileState::InFlight { changed: true };
         debug!(path = %path.display(), outcome = disposition.outcome(), changed, "file settled");

@@ -156,6 +156,7 @@ impl Announcer for Queue {
             waiting: Vec::new(),
             calls: JoinSet::new(),
             in_flight: held,
+            abandon: abandon.clone(),
         };
         let receiver = Receiver {
             client: self.client,
@@ -170,7 +171,7 @@ impl Announcer for Queue {
             in_flight,
             next_token: 0,
         };
-        tokio::join!(receiver.run(stop, abandon.clone()), receipts.run(holds, settled, abandon));
+        tokio::join!(receiver.run(stop, abandon), receipts.run(holds, settled));
     }
 }
 
@@ -307,7 +308,6 @@ impl Receiver {
     fn give_back(&mut self, messages: Vec<Message>) {
         for message in messages {
             if let Some(token) = self.hold(&message) {
-                self.metrics.message(Disposition::Release.outcome());
                 let _ = self.settle.send((token, Disposition::Release));
             }
         }
@@ -378,6 +378,8 @@ struct Receipts {
     waiting: Vec<Call>,
     calls: JoinSet<(Vec<Call>, Result<Vec<BatchResultErrorEntry>, String>)>,
     in_flight: watch::Sender<usize>,
+    /// Cancelled when there is no more time: then all that is held is given back.
+    abandon: CancellationToken,
 }
 
 impl Receipts {
@@ -386,7 +388,6 @@ impl Receipts {
         mut self,
         mut holds: mpsc::UnboundedReceiver<Held>,
         mut settled: mpsc::UnboundedReceiver<(Token, Disposition)>,
-        abandon: CancellationToken,
     ) {
         let mut receiving = true;
         while receiving || !self.held.is_empty() || !self.waiting.is_empty() || !self.calls.is_empty() {
@@ -403,7 +404,7 @@ impl Receipts {
                 Some((token, disposition)) = settled.recv() => self.settle(token, disposition),
                 Some(done) = self.calls.join_next() => self.called(done),
                 () = tokio::time::sleep_until(wake) => {}
-                () = abandon.cancelled() => break,
+                () = self.abandon.cancelled() => break,
             }
         }
         self.publish();
@@ -440,6 +441,12 @@ impl Receipts {
 
     fn settle(&mut self, token: Token, disposition: Disposition) {
         let Some(held) = self.held.remove(&token) else { return };
+        let disposition = match disposition {
+            // Now a receipt that was let go only means that there was no time.
+            Disposition::Retry(_) if self.abandon.is_cancelled() => Disposition::Release,
+            disposition => disposition,
+        };
+        self.metrics.message(disposition.outcome());
         let kind = match disposition {
             Disposition::Ack => CallKind::Delete,
             Disposition::Retry(after) => CallKind::Change(seconds(after)),
@@ -473,7 +480,6 @@ impl Receipts {
         }
         for token in give_back {
             warn!(queue = self.url, "a message is given back after 12 hours");
-            self.metrics.message(Disposition::Release.outcome());
             self.settle(token, Disposition::Release);
         }
         for delete in [true, false] {
@@ -525,7 +531,9 @@ impl Receipts {
                     if gone.iter().any(|code| entry.code.contains(code)) {
                         debug!(queue = self.url, code = entry.code, "a receipt is not valid any more");
                         // It was taken from us, or it is deleted already; it is heard of again if it is not.
-                        self.held.remove(&call.token);
+                        if self.held.remove(&call.token).is_some() {
+                            self.metrics.message("lost");
+                        }
                     } else {
                         self.try_again(call);
                     }
