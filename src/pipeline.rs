@@ -225,7 +225,7 @@ impl<S: ObjectStore> Line<S> {
         });
         let Some((alerts, examined, object)) = examined.await else {
             metrics.object("failed", "panic");
-            return Outcome::Done(self.retry_or_leave(delivery.receives));
+            return Outcome::Done(retry_or_leave(delivery.receives));
         };
         metrics.stage("examine", started.elapsed());
         held.resize(alerts.iter().map(|alert| alert.document.len()).sum());
@@ -248,7 +248,7 @@ impl<S: ObjectStore> Line<S> {
 
     fn not_fetched(&self, object: &ObjectRef, error: &FetchError, receives: u32) -> Disposition {
         let disposition = match error {
-            FetchError::Missing(_) => self.retry_or_leave(receives),
+            FetchError::Missing(_) => retry_or_leave(receives),
             _ => Disposition::Retry(retry_after(receives)),
         };
         let outcome = if disposition == Disposition::Leave { "failed" } else { "retried" };
@@ -279,7 +279,7 @@ impl<S: ObjectStore> Line<S> {
                 Disposition::Ack
             }
             Some(error) => {
-                let disposition = self.retry_or_leave(receives);
+                let disposition = retry_or_leave(receives);
                 let outcome = if disposition == Disposition::Leave { "unreadable" } else { "retried" };
                 metrics.object(outcome, error.reason());
                 warn!(bucket, key, %error, records = tally.records, receives, outcome, "object not readable to its end");
@@ -295,11 +295,6 @@ impl<S: ObjectStore> Line<S> {
         if tally.repaired > 0 {
             metrics.anomaly("repaired-record", tally.repaired);
         }
-    }
-
-    /// Tries again, until it was tried often enough.
-    fn retry_or_leave(&self, receives: u32) -> Disposition {
-        if receives < MOST_RECEIVES { Disposition::Retry(retry_after(receives)) } else { Disposition::Leave }
     }
 
     /// Commits at once; the bytes of the alerts stay in flight until the answer has come.
@@ -330,6 +325,11 @@ enum Outcome {
         held: Reservation,
         part: Disposition,
     },
+}
+
+/// Tries again, until it was tried often enough.
+fn retry_or_leave(receives: u32) -> Disposition {
+    if receives < MOST_RECEIVES { Disposition::Retry(retry_after(receives)) } else { Disposition::Leave }
 }
 
 /// Of two dispositions the one that keeps the message safer.

@@ -33,8 +33,7 @@ const MASKED: &str = "\"[masked]\"";
 
 /// A record without insignificant white space, its order, escapes and number texts kept, secrets masked and
 /// surrogates without a partner replaced.
-#[must_use]
-pub fn masked(record: &str) -> String {
+pub(super) fn masked(record: &str) -> String {
     let mut text = String::with_capacity(record.len());
     let (mut last, mut secret) = (None, false);
     for token in Tokens::new(record) {

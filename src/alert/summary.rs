@@ -41,15 +41,14 @@ impl Facts<'_, '_> {
                 let field = |name| self.field(name);
                 let (actor, call) = (field("actor.name"), field("eventName"));
                 let (account, region) = (field("account"), field("region"));
-                sentence
-                    .push_str(&format!("{}: {actor} called {call} in {account} ({region})", self.rule.title));
+                let title = &self.rule.title;
+                sentence.push_str(title);
+                sentence.extend([": ", &actor, " called ", &call, " in ", &account, " (", &region, ")"]);
             }
         }
         match self.outcome {
             Outcome::Success => {}
-            Outcome::Failure { code: Some(code) } => {
-                sentence.push_str(&format!(" — failed: {}", shown(code)))
-            }
+            Outcome::Failure { code: Some(code) } => sentence.extend([" — failed: ", &shown(code)]),
             Outcome::Failure { code: None } => sentence.push_str(" — failed"),
         }
         safe(&sentence)

@@ -34,7 +34,7 @@ impl Class {
         }
         let segments: Vec<&str> = key.split('/').collect();
         let marks = segments.iter().enumerate().filter(|(_, segment)| **segment == "AWSLogs");
-        let by_path = marks.filter_map(|(i, _)| kind_after(&segments[i + 1..])).last();
+        let by_path = marks.filter_map(|(i, _)| kind_after(&segments[i + 1..])).next_back();
         by_path.or_else(|| kind_in_name(segments[segments.len() - 1])).unwrap_or(Class::Foreign)
     }
 

@@ -258,6 +258,8 @@ fn time(text: Option<String>) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     const KEY: &str = "AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/01/a.json.gz";
@@ -310,13 +312,11 @@ mod tests {
     fn every_shape() {
         let put = s3("ObjectCreated:Put", KEY);
         let found = format!("trail/{KEY} v1 2026-03-01T10:05:07.123Z");
-        let detail = format!(
-            r#"{{"bucket":{{"name":"trail"}},"object":{{"key":"a+b%20c","size":3,"version-id":"v2"}}}}"#
-        );
+        let detail = r#"{"bucket":{"name":"trail"},"object":{"key":"a+b%20c","size":3,"version-id":"v2"}}"#;
         let own = format!(r#"{{"s3Bucket":"trail","s3ObjectKey":["{KEY}","b+c"]}}"#);
         let event = r#"{"eventVersion":"1.08", "eventName":"CreateUser"}"#;
         let cases: Vec<(String, Vec<String>)> = vec![
-            (records(&[put.clone()]), vec![found.clone()]),
+            (records(from_ref(&put)), vec![found.clone()]),
             (
                 records(&[put.clone(), s3("ObjectCreated:Copy", "x"), s3("ObjectRemoved:Delete", "y")]),
                 vec![
@@ -329,8 +329,8 @@ mod tests {
                 records(&[s3("ObjectCreated:Put", "my+prefix/a%2Bb%3Dc%C3%A9")]),
                 vec!["trail/my prefix/a+b=cé v1 2026-03-01T10:05:07.123Z".into()],
             ),
-            (sns(&records(&[put.clone()])), vec![found.clone()]),
-            (sns(&sns(&records(&[put.clone()]))), vec![found.clone()]),
+            (sns(&records(from_ref(&put))), vec![found.clone()]),
+            (sns(&sns(&records(from_ref(&put)))), vec![found.clone()]),
             (own.clone(), vec![format!("trail/{KEY}  "), "trail/b+c  ".into()]),
             (
                 sns(&own),
@@ -341,14 +341,14 @@ mod tests {
             ),
             (r#"{"s3Bucket":"trail","s3ObjectKey":"k"}"#.into(), vec!["trail/k  ".into()]),
             (
-                bridge("Object Created", "aws.s3", &detail),
+                bridge("Object Created", "aws.s3", detail),
                 vec!["trail/a+b%20c v2 2026-03-01T10:05:07Z".into()],
             ),
-            (bridge("Object Deleted", "aws.s3", &detail), vec!["other-object-event".into()]),
+            (bridge("Object Deleted", "aws.s3", detail), vec!["other-object-event".into()]),
             (bridge("GuardDuty Finding", "aws.guardduty", "{}"), vec!["other-event".into()]),
             (sns(&bridge("AWS API Call via CloudTrail", "aws.iam", event)), vec![event.into()]),
             (
-                format!("[{}]", bridge("Object Created", "aws.s3", &detail)),
+                format!("[{}]", bridge("Object Created", "aws.s3", detail)),
                 vec!["trail/a+b%20c v2 2026-03-01T10:05:07Z".into()],
             ),
             (

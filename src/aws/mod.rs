@@ -41,7 +41,7 @@ impl Aws {
             // Longer than a long poll of SQS.
             .read_timeout(Duration::from_secs(30))
             .operation_attempt_timeout(Duration::from_secs(40))
-            .operation_timeout(Duration::from_secs(120))
+            .operation_timeout(Duration::from_mins(2))
             .build();
         let base = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)

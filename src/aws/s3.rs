@@ -64,7 +64,7 @@ impl Buckets {
             .set_expected_bucket_owner(bucket.owner.clone())
             .send()
             .await
-            .map_err(classify)?;
+            .map_err(|error| classify(&error))?;
         let GetObjectOutput { body, content_length, version_id, last_modified, .. } = output;
         let stored_at = last_modified.and_then(|time| Timestamp::from_second(time.secs()).ok());
         let size = content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
@@ -141,11 +141,11 @@ fn append(spool: Option<File>, bytes: &[u8]) -> io::Result<File> {
 }
 
 /// Tells errors apart by what the line does about them.
-fn classify(error: SdkError<GetObjectError>) -> FetchError {
+fn classify(error: &SdkError<GetObjectError>) -> FetchError {
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.code().unwrap_or_default().to_owned();
     let region = error.raw_response().and_then(|response| response.headers().get("x-amz-bucket-region"));
-    let mut text = describe(&error);
+    let mut text = describe(error);
     if let (Some(301 | 400), Some(region)) = (status, region) {
         text = format!("{text}; the bucket is in {region}, which can be set as its `region`");
     }

@@ -15,7 +15,7 @@ use aws_sdk_sqs::types::{
 };
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -85,11 +85,12 @@ impl Queue {
         let from_url = || {
             let url = Url::parse(&config.url).ok()?;
             let labels: Vec<&str> = url.host_str()?.split('.').collect();
-            let region = match labels[..] {
-                ["sqs" | "sqs-fips", region, "amazonaws", ..] | [region, "queue", "amazonaws", ..] => region,
-                _ => return None,
-            };
-            Some(region.to_owned())
+            match labels[..] {
+                ["sqs" | "sqs-fips", region, "amazonaws", ..] | [region, "queue", "amazonaws", ..] => {
+                    Some(region.to_owned())
+                }
+                _ => None,
+            }
         };
         config.region.clone().or_else(from_url)
     }
@@ -367,6 +368,9 @@ enum CallKind {
     Beat(i32),
 }
 
+/// The calls of a batch, and those of them that failed.
+type Called = (Vec<Call>, Result<Vec<BatchResultErrorEntry>, String>);
+
 /// Holds everything received: heartbeats, deletes, releases.
 struct Receipts {
     client: Client,
@@ -376,7 +380,7 @@ struct Receipts {
     clock: Clock,
     held: HashMap<Token, Held>,
     waiting: Vec<Call>,
-    calls: JoinSet<(Vec<Call>, Result<Vec<BatchResultErrorEntry>, String>)>,
+    calls: JoinSet<Called>,
     in_flight: watch::Sender<usize>,
     /// Cancelled when there is no more time: then all that is held is given back.
     abandon: CancellationToken,
@@ -508,10 +512,7 @@ impl Receipts {
     }
 
     /// Looks at what became of a batch: what failed for now is tried again, what can never work is let go.
-    fn called(
-        &mut self,
-        done: Result<(Vec<Call>, Result<Vec<BatchResultErrorEntry>, String>), tokio::task::JoinError>,
-    ) {
+    fn called(&mut self, done: Result<Called, JoinError>) {
         let (calls, result) = match done {
             Ok(done) => done,
             Err(panic) => return error!(queue = self.url, error = %panic, "a batch has failed"),
@@ -639,9 +640,9 @@ mod tests {
         let after = |duration: Duration| held(received + visibility / 2).due(received + duration, visibility);
         assert_eq!(after(Duration::from_secs(149)), Due::Nothing);
         assert_eq!(after(Duration::from_secs(150)), Due::Extend(visibility));
-        let near_the_end = HANDLE_LIFE - Duration::from_mins(3);
-        assert_eq!(after(near_the_end), Due::Extend(Duration::from_mins(2)));
-        assert_eq!(after(HANDLE_LIFE - MARGIN), Due::GiveBack);
+        let before_the_end = |minutes| HANDLE_LIFE.saturating_sub(Duration::from_mins(minutes));
+        assert_eq!(after(before_the_end(3)), Due::Extend(Duration::from_mins(2)));
+        assert_eq!(after(before_the_end(1)), Due::GiveBack);
         assert_eq!(after(HANDLE_LIFE + visibility), Due::GiveBack);
     }
 

@@ -211,7 +211,7 @@ impl Exit {
 pub fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Run(args) => run::run(args),
-        Command::Replay(args) => replay::replay(args),
+        Command::Replay(args) => replay::replay(&args),
         Command::Rules { command: RulesCommand::Check(args) } => rules::check(&args),
         Command::Rules { command: RulesCommand::List(args) } => rules::list(&args),
         Command::Verify(_) => unavailable("verify"),

@@ -31,18 +31,18 @@ const MOST_TITLE: usize = 60;
 /// Alerts that are on their way to sinks at once.
 const MOST_DELIVERIES: usize = 256;
 
-pub(super) fn replay(args: ReplayArgs) -> Exit {
+pub(super) fn replay(args: &ReplayArgs) -> Exit {
     match try_replay(args) {
         Ok(exit) | Err(exit) => exit,
     }
 }
 
-fn try_replay(args: ReplayArgs) -> Result<Exit, Exit> {
+fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
     if args.state.is_some() {
         return Err(super::unavailable("--state"));
     }
-    let sources = sources(&args)?;
-    let window = window(&args)?;
+    let sources = sources(args)?;
+    let window = window(args)?;
     let config = terminal::configuration(args.config.as_deref(), args.detections.flags())?;
     terminal::log(&config, "warn");
     if args.deliver && config.sinks.is_empty() {
@@ -54,12 +54,15 @@ fn try_replay(args: ReplayArgs) -> Result<Exit, Exit> {
     if !args.quiet && window != Window::default() {
         say(&format!("events: {window}"));
     }
-    let mut output = Output::open(&args, &inspection.detections)?;
+    let mut output = Output::open(args, &inspection.detections)?;
     let runtime = terminal::runtime()?;
     let stop = Arc::new(AtomicBool::new(false));
     let signal = Arc::new(AtomicU8::new(0));
     runtime.spawn(stop_at_signal(Arc::clone(&stop), Arc::clone(&signal)));
-    let deliverer = if args.deliver { Some(runtime.block_on(Deliverer::start(&config))?) } else { None };
+    let deliverer = {
+        let _within = runtime.enter();
+        args.deliver.then(|| Deliverer::start(&config)).transpose()?
+    };
 
     let jobs =
         args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
@@ -92,7 +95,7 @@ fn try_replay(args: ReplayArgs) -> Result<Exit, Exit> {
     if let Some(path) = &args.summary {
         write_summary(path, &summary)?;
     }
-    Ok(exit(&summary, &args, signal.load(Ordering::Relaxed), undelivered))
+    Ok(exit(&summary, args, signal.load(Ordering::Relaxed), undelivered))
 }
 
 fn sources(args: &ReplayArgs) -> Result<Vec<Source>, Exit> {
@@ -226,7 +229,8 @@ struct Deliverer {
 }
 
 impl Deliverer {
-    async fn start(config: &Config) -> Result<Self, Exit> {
+    /// Must be called within the runtime.
+    fn start(config: &Config) -> Result<Self, Exit> {
         let (metrics, clock, cancel) = (Metrics::default(), Clock::system(), CancellationToken::new());
         let (reports, reported) = mpsc::unbounded_channel();
         let sinks =
@@ -338,7 +342,8 @@ fn report(summary: &Summary, detections: &Detections) {
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut row = |name: &str, text: String| rows.push(vec![name.to_owned(), text]);
     row("objects", format!("{} read, {} passed over", grouped(summary.objects), grouped(skipped)));
-    let rate = if summary.elapsed_s > 0.0 { summary.records as f64 / summary.elapsed_s } else { 0.0 };
+    let millis = Duration::from_secs_f64(summary.elapsed_s).as_millis().max(1);
+    let rate = u64::try_from(u128::from(summary.records) * 1000 / millis).unwrap_or(u64::MAX);
     row("records", format!("{}, {} not readable", grouped(summary.records), grouped(undecodable)));
     row("bytes", format!("{} stored, {} inflated", bytes(summary.bytes_compressed), bytes(summary.bytes)));
     let levels: Vec<String> = crate::sigma::Level::ALL
@@ -356,7 +361,7 @@ fn report(summary: &Summary, detections: &Detections) {
             format!("{} of them: CloudTrail left out what they ask for", grouped(summary.undecided)),
         );
     }
-    row("time", format!("{:.2} s, {} records/s", summary.elapsed_s, grouped(rate as u64)));
+    row("time", format!("{:.2} s, {} records/s", summary.elapsed_s, grouped(rate)));
     say(table(&rows).trim_end());
 
     let mut counts: Vec<(&String, u64)> = summary.rules.iter().map(|(id, count)| (id, *count)).collect();

@@ -62,7 +62,7 @@ pub(super) fn log(config: &Config, default: &str) {
     match config.log {
         LogFormat::Json => logs.json().flatten_event(true).init(),
         LogFormat::Text => {
-            logs.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).with_target(false).init()
+            logs.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).with_target(false).init();
         }
     }
 }
@@ -121,7 +121,8 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:<width$}  "));
+            let padding = " ".repeat(width - cell.chars().count() + 2);
+            line.extend([cell.as_str(), &padding]);
         }
         text.push_str(line.trim_end());
         text.push('\n');

@@ -31,9 +31,8 @@ impl<'p> Reader<'p> {
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let value = self.take(key)?;
-        let text = match &value.data {
-            Data::Text(text) => text,
-            _ => return self.refuse(key, value.place, &format!("expected {expected} in quotes")),
+        let Data::Text(text) = &value.data else {
+            return self.refuse(key, value.place, &format!("expected {expected} in quotes"));
         };
         match read(text) {
             Ok(read) => Some(read),

@@ -68,8 +68,7 @@ impl fmt::Display for Problem {
 /// Reads the text of a configuration file; whatever of it is TOML is returned beside what is not.
 pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Table {
     let path: Arc<Path> = path.into();
-    let line =
-        |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = |at: usize| memchr::memchr_iter(b'\n', &text.as_bytes()[..at.min(text.len())]).count() + 1;
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);

@@ -48,8 +48,8 @@ impl Inflater {
                 input.len(),
                 output.as_mut_ptr().cast(),
                 output.len(),
-                &mut consumed,
-                &mut produced,
+                &raw mut consumed,
+                &raw mut produced,
             )
         };
         match result {

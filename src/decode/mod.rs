@@ -168,6 +168,15 @@ impl fmt::Debug for Decoder {
     }
 }
 
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
+            Source::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
 impl Decoder {
     /// A decoder with empty buffers.
     #[must_use]

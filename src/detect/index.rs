@@ -179,9 +179,10 @@ impl Need {
         };
         match expression {
             Expression::All(parts) => each(parts).into_iter().fold(Need::default(), Need::and),
-            Expression::Any(parts) => each(parts).into_iter().reduce(Need::or).unwrap_or_default(),
             // With more wanted than one, still at least one holds.
-            Expression::AtLeast(1.., parts) => each(parts).into_iter().reduce(Need::or).unwrap_or_default(),
+            Expression::Any(parts) | Expression::AtLeast(1.., parts) => {
+                each(parts).into_iter().reduce(Need::or).unwrap_or_default()
+            }
             Expression::AtLeast(0, _) | Expression::Not(_) | Expression::Succeeded => Need::default(),
             Expression::Selection(index) => selections.get(*index).cloned().unwrap_or_default(),
             Expression::Keyword(glob) => Need { texts: longest(glob.literals()), ..Need::default() },

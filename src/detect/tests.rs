@@ -30,9 +30,10 @@ fn run(detections: &Detections, record: &str, plainly: bool) -> Hits {
     let mut hits = Vec::new();
     let mut on_hit = |hit: Hit<'_>| hits.push((hit.rule.id.clone(), hit.status));
     let mut scratch = Scratch::default();
-    let seen = match plainly {
-        false => detections.detect(record.as_bytes(), &mut scratch, &mut on_hit),
-        true => detections.detect_plainly(record.as_bytes(), &mut scratch, &mut on_hit),
+    let seen = if plainly {
+        detections.detect_plainly(record.as_bytes(), &mut scratch, &mut on_hit)
+    } else {
+        detections.detect(record.as_bytes(), &mut scratch, &mut on_hit)
     };
     seen.map(|_| hits).map_err(|error| error.reason())
 }

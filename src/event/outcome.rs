@@ -46,6 +46,8 @@ fn refused_sign_in(event: &Event<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::super::Parser;
 
     #[test]
@@ -62,7 +64,7 @@ mod tests {
             let outcome = Parser::default()
                 .parse(record.as_bytes(), |event| match event.outcome() {
                     super::Outcome::Success => None,
-                    super::Outcome::Failure { code } => Some(code.map(|code| code.into_owned())),
+                    super::Outcome::Failure { code } => Some(code.map(Cow::into_owned)),
                 })
                 .unwrap();
             assert_eq!(outcome, expected.map(|code| code.map(str::to_owned)), "{record}");

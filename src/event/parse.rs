@@ -1,7 +1,7 @@
 //! From a record's bytes to its nodes, the fast way and the slow way.
 //!
 //! simd-json reads nearly every record. Where its result would lose the text of a number, or where it
-//! refuses, serde_json decides on the raw text; there lone surrogates and bytes that are not UTF-8 become
+//! refuses, `serde_json` decides on the raw text; there lone surrogates and bytes that are not UTF-8 become
 //! U+FFFD. Both ways give the same nodes.
 
 use std::borrow::Cow;
@@ -167,7 +167,7 @@ fn has_negative_zero(record: &[u8]) -> bool {
     })
 }
 
-/// Reads an object into nodes by way of serde_json.
+/// Reads an object into nodes by way of `serde_json`.
 fn read<'e>(text: &'e str, nodes: &mut Vec<Node<'e>>) -> Result<(), Undecodable> {
     if depth(text) > MAX_DEPTH {
         return Err(Undecodable::TooDeep);

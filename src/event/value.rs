@@ -10,7 +10,7 @@ use std::borrow::Cow;
 pub struct Value<'e>(&'e [Node<'e>]);
 
 /// What a [`Value`] is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Kind<'e> {
     /// JSON null.
     Null,
@@ -153,7 +153,7 @@ impl<'e> Number<'e> {
 }
 
 /// The elements of a list, in order.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Elements<'e>(&'e [Node<'e>]);
 
 impl<'e> Iterator for Elements<'e> {
@@ -170,7 +170,7 @@ impl<'e> Iterator for Elements<'e> {
 }
 
 /// The keys and values of an object, in order, duplicates included.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Members<'e>(Elements<'e>);
 
 impl<'e> Iterator for Members<'e> {

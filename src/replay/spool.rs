@@ -28,7 +28,7 @@ impl Spool {
         let mut head = Vec::with_capacity(64);
         head.extend(alert.id.bytes());
         head.push(u8::from(alert.status == Status::Undecided));
-        head.push(Level::ALL.iter().position(|level| *level == alert.level).unwrap_or_default() as u8);
+        head.push(alert.level as u8);
         head.extend(alert.time.map_or(i64::MIN, Timestamp::as_microsecond).to_le_bytes());
         for text in [&*alert.rule, alert.document.as_str()] {
             head.extend((text.len() as u64).to_le_bytes());

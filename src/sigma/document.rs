@@ -236,35 +236,34 @@ fn extension(document: &Node, faults: &mut Vec<Fault>) -> Extension {
         refuse(node.line, "", ExtensionProblem::Expected("a map"));
     }
     for (key, value) in node.entries() {
-        let text = value.text();
-        let outcome = match key.text.as_str() {
-            "enabled" => match text {
-                Some("true") => Ok(extension.enabled = true),
-                Some("false") => Ok(extension.enabled = false),
-                _ => Err(ExtensionProblem::Expected("`true` or `false`")),
-            },
-            "summary" => match text.map(Template::read) {
-                Some(Ok(template)) => Ok(extension.summary = Some(template)),
-                Some(Err(error)) => Err(ExtensionProblem::Template(error)),
-                None => Err(ExtensionProblem::Expected("a sentence")),
-            },
-            "response" => match text.map(str::trim).filter(|text| !text.is_empty()) {
-                Some(text) => Ok(extension.response = Some(text.to_owned())),
-                None => Err(ExtensionProblem::Expected("a sentence")),
-            },
-            "attempts" => match text {
-                Some("success") => Ok(extension.attempts = Attempts::Success),
-                Some("any") => Ok(extension.attempts = Attempts::Any),
-                _ => Err(ExtensionProblem::Expected("`success` or `any`")),
-            },
-            "group" | "first_seen" => Err(ExtensionProblem::Unavailable),
-            _ => Err(ExtensionProblem::Unknown),
-        };
-        if let Err(problem) = outcome {
+        if let Err(problem) = set(&mut extension, &key.text, value.text()) {
             refuse(key.line, &key.text, problem);
         }
     }
     extension
+}
+
+/// Sets one key under `trailhound:`.
+fn set(extension: &mut Extension, key: &str, text: Option<&str>) -> Result<(), ExtensionProblem> {
+    let expected = |what| Err(ExtensionProblem::Expected(what));
+    match (key, text) {
+        ("enabled", Some("true")) => extension.enabled = true,
+        ("enabled", Some("false")) => extension.enabled = false,
+        ("enabled", _) => return expected("`true` or `false`"),
+        ("attempts", Some("success")) => extension.attempts = Attempts::Success,
+        ("attempts", Some("any")) => extension.attempts = Attempts::Any,
+        ("attempts", _) => return expected("`success` or `any`"),
+        ("summary", Some(text)) => {
+            extension.summary = Some(Template::read(text).map_err(ExtensionProblem::Template)?);
+        }
+        ("response", Some(text)) if !text.trim().is_empty() => {
+            extension.response = Some(text.trim().to_owned());
+        }
+        ("summary" | "response", _) => return expected("a sentence"),
+        ("group" | "first_seen", _) => return Err(ExtensionProblem::Unavailable),
+        _ => return Err(ExtensionProblem::Unknown),
+    }
+    Ok(())
 }
 
 fn compile_condition(rule: &SigmaRule, document: &Node, attempts: Attempts) -> Result<Condition, Vec<Fault>> {

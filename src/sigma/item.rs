@@ -204,7 +204,7 @@ fn tests(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec<Test>, Item
             match test {
                 OneTest::Word(word) if !modifiers.all => words.push(word),
                 OneTest::Word(word) => {
-                    tests.push(Test::Equals(Words::new([word.as_str()], modifiers.case())))
+                    tests.push(Test::Equals(Words::new([word.as_str()], modifiers.case())));
                 }
                 OneTest::Other(test) => tests.push(*test),
             }

@@ -1,5 +1,12 @@
 //! The program as its users meet it: the binary, its files, and the servers around it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "tests end so, say so and share freely"
+)]
+
 mod support;
 
 mod architecture;

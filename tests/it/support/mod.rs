@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything may take before a test gives up.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Runs a future on the one runtime that all tests share, for clients that they share live on it.
 pub fn wait<F: Future>(future: F) -> F::Output {
