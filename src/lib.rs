@@ -30,6 +30,7 @@
 //! | [`rulebook`] | which detections run |
 //! | [`config`] | file, environment and flags → one checked configuration |
 //! | [`metrics`] | what happened, counted |
+//! | [`ration`] | how often a warning is told |
 //! | [`clock`] | wall time, handed in |
 //! | [`admin`] | metrics and health over HTTP |
 //! | [`daemon`], [`replay`] | compose all of it for `run` and `replay` |
@@ -57,7 +58,8 @@
 //! | watch | announce, clock, folder, intake, metrics |
 //! | aws | alert, announce, clock, config, fetch, intake, metrics |
 //! | admin | intake, metrics |
-//! | pipeline | alert, announce, clock, decode, fetch, intake, metrics, state, worker |
+//! | ration | nothing |
+//! | pipeline | alert, announce, clock, decode, fetch, intake, metrics, ration, state, worker |
 //! | replay | alert, announce, detect, event, fetch, folder, sigma, worker |
 //! | daemon | admin, alert, aws, clock, config, detect, folder, intake, metrics, pipeline, rulebook, state, watch, worker |
 //!
@@ -93,6 +95,7 @@ pub mod folder;
 pub mod intake;
 pub mod metrics;
 pub mod pipeline;
+pub mod ration;
 pub mod replay;
 pub mod rulebook;
 pub mod sigma;

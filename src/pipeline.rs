@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::fetch::{FetchError, Fetched, ObjectStore, retry_after};
 use crate::intake::{Announcer, Intake, Reservation};
 use crate::metrics::Metrics;
+use crate::ration::{Ration, warn_some};
 use crate::state::{Settled, State};
 use crate::worker::{Examined, Inspection, Tally, Worker};
 
@@ -52,13 +53,14 @@ pub struct Line<S> {
     store: S,
     kind: OriginKind,
     fetches: Semaphore,
+    warnings: Ration,
 }
 
 impl<S: ObjectStore> Line<S> {
     /// A line over a store whose objects are of this kind.
     #[must_use]
     pub fn new(shared: Arc<Shared>, store: S, kind: OriginKind) -> Self {
-        Self { shared, store, kind, fetches: Semaphore::new(FETCHES) }
+        Self { shared, store, kind, fetches: Semaphore::new(FETCHES), warnings: Ration::default() }
     }
 
     /// Takes every delivery of an announcer and settles it. Ends when the announcer has ended.
@@ -100,7 +102,8 @@ impl<S: ObjectStore> Line<S> {
         let items = match &delivery.announcement {
             Ok(items) => items,
             Err(error) => {
-                warn!(%error, receives = delivery.receives, "message not understood; left to the dead-letter queue");
+                let receives = delivery.receives;
+                warn_some!(self.warnings, "message", %error, receives, "message not understood; left to the dead-letter queue");
                 return Disposition::Leave;
             }
         };
@@ -128,7 +131,12 @@ impl<S: ObjectStore> Line<S> {
                 Outcome::Done(Disposition::Ack)
             }
             Item::Unrecognised(why) => {
-                warn!(why, "part of a message not understood; left to the dead-letter queue");
+                warn_some!(
+                    self.warnings,
+                    "part",
+                    why,
+                    "part of a message not understood; left to the dead-letter queue"
+                );
                 Outcome::Done(Disposition::Leave)
             }
             Item::Event { record, announced_at } => {
@@ -166,7 +174,11 @@ impl<S: ObjectStore> Line<S> {
         };
         self.count(&tally);
         if tally.undecodable() > 0 {
-            warn!("an event in a message cannot be read; left to the dead-letter queue");
+            warn_some!(
+                self.warnings,
+                "event",
+                "an event in a message cannot be read; left to the dead-letter queue"
+            );
             return Outcome::Done(Disposition::Leave);
         }
         Outcome::Raised { alerts, held, part: Disposition::Ack }
@@ -182,7 +194,8 @@ impl<S: ObjectStore> Line<S> {
         let metrics = &self.shared.metrics;
         if let Err(refusal) = self.store.admits(object) {
             metrics.object("refused", refusal.reason());
-            warn!(bucket = object.bucket, key = object.key, error = %refusal, "object refused");
+            let (bucket, key) = (&object.bucket, &object.key);
+            warn_some!(self.warnings, "refused", bucket, key, error = %refusal, "object refused");
             return Outcome::Done(Disposition::Leave);
         }
         // What lies in a watched folder was put there; in a bucket, others may write beside the trail.
@@ -253,7 +266,12 @@ impl<S: ObjectStore> Line<S> {
         };
         let outcome = if disposition == Disposition::Leave { "failed" } else { "retried" };
         self.shared.metrics.object(outcome, error.reason());
-        warn!(bucket = object.bucket, key = object.key, error = %error, receives, outcome, "object not fetched");
+        let (bucket, key) = (&object.bucket, &object.key);
+        if disposition == Disposition::Leave {
+            error!(bucket, key, %error, receives, "object not fetched; left to the dead-letter queue");
+        } else {
+            warn_some!(self.warnings, "fetch", bucket, key, %error, receives, "object not fetched");
+        }
         disposition
     }
 

@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 use crate::support::root;
 
 /// Which of our modules each module may import.
-const MAY_IMPORT: [(&str, &[&str]); 21] = [
+const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("event", &[]),
     ("sigma", &["event"]),
     ("detect", &["event", "sigma"]),
@@ -16,6 +16,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("announce", &[]),
     ("clock", &[]),
     ("metrics", &[]),
+    ("ration", &[]),
     ("fetch", &["announce"]),
     ("folder", &["announce", "fetch"]),
     ("alert", &["event", "sigma", "detect", "clock", "metrics"]),
@@ -27,7 +28,10 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("watch", &["announce", "clock", "folder", "intake", "metrics"]),
     ("aws", &["alert", "announce", "clock", "config", "fetch", "intake", "metrics"]),
     ("admin", &["intake", "metrics"]),
-    ("pipeline", &["alert", "announce", "clock", "decode", "fetch", "intake", "metrics", "state", "worker"]),
+    (
+        "pipeline",
+        &["alert", "announce", "clock", "decode", "fetch", "intake", "metrics", "ration", "state", "worker"],
+    ),
     ("replay", &["alert", "announce", "detect", "event", "fetch", "folder", "sigma", "worker"]),
     (
         "daemon",
