@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::support::ministack::ministack;
 use crate::support::receiver::{Receiver, Request, answer};
+use crate::support::tls::Authority;
 use crate::support::{self, Daemon, create_user, eventually, free_port, ids, log, user_rule, wait};
 
 /// A daemon on a folder with these records, over a configuration of sinks.
@@ -83,6 +84,54 @@ fn an_alert_is_a_signed_post() {
         fixture.daemon.stop();
         let text = fixture.daemon.stderr();
         assert!(!text.contains("bmV3") && !text.contains("tok\""), "{text}");
+    });
+}
+
+#[test]
+fn own_certificates_on_both_sides() {
+    wait(async {
+        let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+        authority.write(folder.path());
+        let receiver = Receiver::serve(authority.listen().await, vec![]);
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let url = format!("[[webhook]]\nurl = \"https://localhost:{}/hook\"\n", receiver.port);
+        let ca = format!("ca = \"{}\"\n", path("ca.pem"));
+        let client =
+            format!("client_cert = \"{}\"\nclient_key = \"{}\"\n", path("client.pem"), path("client.key"));
+
+        for (sinks, reason) in
+            [(url.clone() + &client, "certificate"), (url.clone() + &ca, "delivery failed")]
+        {
+            let mut fixture = Fixture::start(&["1"], &sinks, &[]);
+            fixture.daemon.says(reason);
+            assert!(receiver.requests().is_empty(), "one side does not trust the other");
+            fixture.daemon.signal("KILL");
+        }
+        let mut fixture = Fixture::start(&["1"], &(url + &ca + &client), &[]);
+        receiver.received(1).await;
+        fixture.daemon.stop();
+    });
+}
+
+#[test]
+fn a_proxy_is_used_only_if_it_is_configured() {
+    wait(async {
+        let proxy = Receiver::start(vec![]).await;
+        let address = format!("http://127.0.0.1:{}", proxy.port);
+        let sinks = format!(
+            "allow_http = [\"collector.invalid\"]\n[[webhook]]\nurl = \"http://collector.invalid/hook\"\n"
+        );
+        let environment =
+            [("HTTP_PROXY", address.as_str()), ("http_proxy", &address), ("ALL_PROXY", &address)];
+        let mut fixture = Fixture::start(&["1"], &sinks, &environment);
+        fixture.daemon.says("delivery failed");
+        assert!(proxy.requests().is_empty(), "the environment has no say");
+        fixture.daemon.signal("KILL");
+
+        let mut fixture = Fixture::start(&["1"], &format!("{sinks}proxy = \"{address}\"\n"), &[]);
+        let request = proxy.received(1).await.remove(0);
+        assert_eq!(request.header("host"), "collector.invalid");
+        fixture.daemon.stop();
     });
 }
 

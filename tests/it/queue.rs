@@ -343,6 +343,31 @@ fn the_announced_version_is_read() {
 }
 
 #[test]
+fn queue_and_bucket_have_roles_of_their_own() {
+    wait(async {
+        let (trail, rules) = (ministack().await.trail().await, user_rule());
+        let (sts, asked) = support::receiver::sts().await;
+        trail.notify_queue().await;
+        trail.put(KEY, log(&[create_user("1")])).await;
+        let config = r#"
+[[queue]]
+url = "{queue}"
+role = "arn:aws:iam::111122223333:role/queue"
+buckets = [{ name = "{bucket}", role = "arn:aws:iam::444455556666:role/bucket", external_id = "x-1" }]
+"#;
+        let (mut daemon, _config) =
+            trail.daemon_in(config, &only_users(&rules), &[("AWS_ENDPOINT_URL_STS", &sts)]);
+        support::eventually("the alert", || (daemon.alerts().len() == 1).then_some(()));
+        daemon.stop();
+        let asked = asked.lock().unwrap();
+        let request =
+            |role: &str| asked.iter().find(|body| body.contains(role)).unwrap_or_else(|| panic!("{asked:?}"));
+        assert!(request("role%2Fbucket").contains("ExternalId=x-1"), "{asked:?}");
+        assert!(!request("role%2Fqueue").contains("ExternalId"), "{asked:?}");
+    });
+}
+
+#[test]
 fn an_object_slower_than_the_visibility_time_out_comes_once() {
     wait(async {
         let (trail, rules) = (ministack().await.trail().await, user_rule());

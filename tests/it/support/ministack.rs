@@ -281,14 +281,24 @@ impl Trail {
         Daemon::start(&args, &variables(&self.stack.endpoint))
     }
 
-    /// Starts a daemon with a configuration file; `{queue}`, `{bucket}` and `{port}`-like words stand for
-    /// what the caller gives.
+    /// Starts a daemon with a configuration file in which `{queue}` and `{bucket}` stand for ours.
     pub fn daemon_with(&self, config: &str, args: &[&str]) -> (Daemon, tempfile::TempDir) {
+        self.daemon_in(config, args, &[])
+    }
+
+    /// As [`Trail::daemon_with`], with further variables.
+    pub fn daemon_in(
+        &self,
+        config: &str,
+        args: &[&str],
+        more: &[(&str, &str)],
+    ) -> (Daemon, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trailhound.toml");
         fs::write(&path, config.replace("{queue}", &self.queue).replace("{bucket}", &self.name)).unwrap();
         let args = [&["-c", path.to_str().unwrap()], args].concat();
-        (Daemon::start(&args, &variables(&self.stack.endpoint)), folder)
+        let variables = [&variables(&self.stack.endpoint)[..], more].concat();
+        (Daemon::start(&args, &variables), folder)
     }
 
     /// Messages in a queue: those that can be received, and those in flight.

@@ -2,6 +2,7 @@
 
 pub mod ministack;
 pub mod receiver;
+pub mod tls;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

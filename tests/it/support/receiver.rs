@@ -1,6 +1,7 @@
 //! A receiver of webhooks that answers by script.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::serve::Listener;
 use serde_json::Value;
 
 use super::DEADLINE;
@@ -57,6 +59,26 @@ impl Request {
     }
 }
 
+/// STS on loopback: hands out credentials for every role, and keeps what it was asked.
+pub async fn sts() -> (String, Arc<Mutex<Vec<String>>>) {
+    const ANSWER: &str = "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>\
+        <Credentials><AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
+        <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>";
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&asked);
+    let router = Router::new().route(
+        "/",
+        post(async move |body: String| {
+            kept.lock().unwrap().push(body);
+            ANSWER
+        }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, asked)
+}
+
 /// A running receiver: answers by its script first, then with 200.
 pub struct Receiver {
     pub port: u16,
@@ -77,9 +99,13 @@ impl Receiver {
 
     /// On a given port, to come up where nothing was before.
     pub async fn start_on(port: u16, script: Vec<Answer>) -> Self {
+        Self::serve(tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap(), script)
+    }
+
+    /// On any listener.
+    pub fn serve(listener: impl Listener<Addr = SocketAddr>, script: Vec<Answer>) -> Self {
         let shared = Arc::new(Shared { script: Mutex::new(script.into()), ..Shared::default() });
         let router = Router::new().route("/hook", post(receive)).with_state(Arc::clone(&shared));
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { port, shared, task }
