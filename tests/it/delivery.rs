@@ -118,12 +118,11 @@ fn a_proxy_is_used_only_if_it_is_configured() {
     wait(async {
         let proxy = Receiver::start(vec![]).await;
         let address = format!("http://127.0.0.1:{}", proxy.port);
-        let sinks = format!(
-            "allow_http = [\"collector.invalid\"]\n[[webhook]]\nurl = \"http://collector.invalid/hook\"\n"
-        );
+        let sinks =
+            "allow_http = [\"collector.invalid\"]\n[[webhook]]\nurl = \"http://collector.invalid/hook\"\n";
         let environment =
             [("HTTP_PROXY", address.as_str()), ("http_proxy", &address), ("ALL_PROXY", &address)];
-        let mut fixture = Fixture::start(&["1"], &sinks, &environment);
+        let mut fixture = Fixture::start(&["1"], sinks, &environment);
         fixture.daemon.says("delivery failed");
         assert!(proxy.requests().is_empty(), "the environment has no say");
         fixture.daemon.signal("KILL");
