@@ -3,17 +3,22 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
 /// Tells the time of day.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// The system's clock.
+    /// The system's clock, in whole milliseconds: more digits than that puzzle some receivers of alerts.
     #[must_use]
     pub fn system() -> Self {
-        Self(Arc::new(Timestamp::now))
+        let millisecond = TimestampRound::new().smallest(Unit::Millisecond).mode(RoundMode::Trunc);
+        // Rounding fails only at the end of the calendar.
+        Self::from_fn(move || {
+            let now = Timestamp::now();
+            now.round(millisecond).unwrap_or(now)
+        })
     }
 
     /// A clock that tells what this function tells.

@@ -40,7 +40,7 @@ pub enum Ending {
     Terminated,
     /// Nobody reads standard output any more.
     ReaderGone,
-    /// A source of announcements ended by itself.
+    /// One of the loops that never end has ended.
     Failed,
 }
 
@@ -53,7 +53,8 @@ pub async fn run(config: &Config, rulebook: Rulebook) -> anyhow::Result<Ending> 
     let (stop, abandon, reader_gone) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let mut signals = Signals::new().context("signals cannot be caught")?;
-    metrics.rules("running", rulebook.rules.len());
+    let detections = rulebook.rules.len();
+    metrics.rules("running", detections);
     metrics.rules("broken", rulebook.faults.len());
 
     let (reports, reported) = mpsc::unbounded_channel();
@@ -93,13 +94,17 @@ pub async fn run(config: &Config, rulebook: Rulebook) -> anyhow::Result<Ending> 
     }
     let mut sources = spawn_sources(config, &shared, &stop, &abandon).await?;
     drop(shared);
-    info!(version = env!("CARGO_PKG_VERSION"), "started");
+    info!(version = env!("CARGO_PKG_VERSION"), detections, "started");
 
     let ending = tokio::select! {
         ending = signals.next() => ending,
         () = reader_gone.cancelled() => Ending::ReaderGone,
         Some(_) = sources.join_next() => {
             error!("a source of announcements has ended");
+            Ending::Failed
+        }
+        Some(_) = deliveries.join_next() => {
+            error!("the state or the sender of a sink has ended");
             Ending::Failed
         }
     };

@@ -3,7 +3,8 @@
 //! A fact is counted where it becomes true. Labels come from small closed sets: outcomes, reasons, the ids of
 //! detections, the names of sinks; never keys, ARNs or users.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
@@ -33,8 +34,18 @@ struct Inner {
     in_flight_bytes: IntGauge,
     in_flight_messages: IntGauge,
     intake_stopped: IntGauge,
+    in_flight: Mutex<BTreeMap<String, InFlight>>,
     evicted: IntCounterVec,
     rules: IntGaugeVec,
+}
+
+/// What a source of announcements has in flight.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InFlight {
+    /// Messages that were received and are not settled.
+    pub messages: usize,
+    /// The age of the oldest of them; zero without any.
+    pub oldest: Duration,
 }
 
 impl Default for Metrics {
@@ -95,6 +106,7 @@ impl Default for Metrics {
             ),
             evicted: counter("evicted_total", "What was forgotten to stay within bounds.", &["store"]),
             rules: gauges("rules", "Detections, by state.", "state"),
+            in_flight: Mutex::default(),
             registry,
         }))
     }
@@ -112,7 +124,8 @@ impl Metrics {
         self.0.messages.with_label_values(&[outcome]).inc();
     }
 
-    /// An object met its end: `detected`, `skipped`, `unreadable`, `failed`, and why.
+    /// An object met its end: `detected`, `skipped`, `refused`, `unreadable`, `failed`, or is to be
+    /// `retried`; and why.
     pub fn object(&self, outcome: &str, reason: &str) {
         self.0.objects.with_label_values(&[outcome, reason]).inc();
     }
@@ -162,19 +175,19 @@ impl Metrics {
         self.0.event_to_alert.observe(seconds);
     }
 
-    /// The age of the oldest message in flight, in seconds; 0 without any.
-    pub fn queue_oldest(&self, seconds: f64) {
-        self.0.queue_oldest.set(seconds);
-    }
-
     /// Bytes in flight.
     pub fn in_flight_bytes(&self, bytes: usize) {
         self.0.in_flight_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// Messages in flight.
-    pub fn in_flight_messages(&self, messages: usize) {
+    /// What a source has in flight now; shown are the sum of the messages and the greatest age of all sources.
+    pub fn in_flight(&self, source: &str, now: InFlight) {
+        let mut sources = self.0.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.insert(source.to_owned(), now);
+        let messages: usize = sources.values().map(|source| source.messages).sum();
+        let oldest = sources.values().map(|source| source.oldest).max().unwrap_or_default();
         self.0.in_flight_messages.set(i64::try_from(messages).unwrap_or(i64::MAX));
+        self.0.queue_oldest.set(oldest.as_secs_f64());
     }
 
     /// Whether the intake is stopped.
@@ -205,6 +218,18 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_add_up() {
+        let metrics = Metrics::default();
+        let in_flight = |messages, secs| InFlight { messages, oldest: Duration::from_secs(secs) };
+        for (source, now) in [("a", in_flight(9, 90)), ("b", in_flight(2, 7)), ("a", in_flight(1, 3))] {
+            metrics.in_flight(source, now);
+        }
+        let text = metrics.render();
+        assert!(text.contains("trailhound_in_flight_messages 3\n"), "{text}");
+        assert!(text.contains("trailhound_queue_oldest_seconds 7\n"), "{text}");
+    }
 
     #[test]
     fn every_fact_shows() {

@@ -108,18 +108,18 @@ impl<S: ObjectStore> Line<S> {
             }
         };
         let mut disposition = Disposition::Ack;
-        let mut commits = Vec::new();
+        let mut commits = JoinSet::new();
         for item in items {
             match self.item(item, delivery).await {
                 Outcome::Done(part) => disposition = gravest(disposition, part),
                 Outcome::Raised { alerts, held, part } => {
                     disposition = gravest(disposition, part);
-                    commits.push(self.commit(alerts, held));
+                    commits.spawn(self.commit(alerts, held));
                 }
             }
         }
-        for commit in commits {
-            disposition = gravest(disposition, commit.await);
+        while let Some(committed) = commits.join_next().await {
+            disposition = gravest(disposition, committed.unwrap_or(Disposition::Release));
         }
         disposition
     }
@@ -161,7 +161,7 @@ impl<S: ObjectStore> Line<S> {
 
     /// A CloudTrail event that came in the message itself.
     async fn event(&self, record: Vec<u8>, origin: Origin<'static>) -> Outcome {
-        let held = self.shared.intake.reserve(record.len()).await;
+        let mut held = self.shared.intake.reserve(record.len()).await;
         let shared = Arc::clone(&self.shared);
         let examined = self.shared.crew.work(move |worker| {
             let mut alerts = Vec::new();
@@ -181,6 +181,7 @@ impl<S: ObjectStore> Line<S> {
             );
             return Outcome::Done(Disposition::Leave);
         }
+        held.resize(weight(&alerts));
         Outcome::Raised { alerts, held, part: Disposition::Ack }
     }
 
@@ -241,7 +242,7 @@ impl<S: ObjectStore> Line<S> {
             return Outcome::Done(retry_or_leave(delivery.receives));
         };
         metrics.stage("examine", started.elapsed());
-        held.resize(alerts.iter().map(|alert| alert.document.len()).sum());
+        held.resize(weight(&alerts));
         let part = self.examined(&object, &examined, delivery.receives);
         Outcome::Raised { alerts, held, part }
     }
@@ -300,7 +301,12 @@ impl<S: ObjectStore> Line<S> {
                 let disposition = retry_or_leave(receives);
                 let outcome = if disposition == Disposition::Leave { "unreadable" } else { "retried" };
                 metrics.object(outcome, error.reason());
-                warn!(bucket, key, %error, records = tally.records, receives, outcome, "object not readable to its end");
+                let records = tally.records;
+                if disposition == Disposition::Leave {
+                    error!(bucket, key, %error, records, receives, "object not readable to its end; given up");
+                } else {
+                    warn!(bucket, key, %error, records, receives, "object not readable to its end, to be tried again");
+                }
                 disposition
             }
         }
@@ -343,6 +349,11 @@ enum Outcome {
         held: Reservation,
         part: Disposition,
     },
+}
+
+/// The bytes of alerts.
+fn weight(alerts: &[Alert]) -> usize {
+    alerts.iter().map(|alert| alert.document.len()).sum()
 }
 
 /// Tries again, until it was tried often enough.

@@ -19,7 +19,7 @@ use crate::announce::{Delivery, Disposition, Item, ObjectRef, Receipt, Token};
 use crate::clock::Clock;
 use crate::folder;
 use crate::intake::{Announcer, Intake};
-use crate::metrics::Metrics;
+use crate::metrics::{InFlight, Metrics};
 
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// How long a file that ends too early must be unchanged before it counts as damaged.
@@ -187,6 +187,8 @@ impl Announcer for Watch {
         let mut scans = tokio::time::interval(SCAN_EVERY);
         scans.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let in_flight = InFlight { messages: self.in_flight.len(), oldest: Duration::ZERO };
+            self.metrics.in_flight(&name, in_flight);
             let stopping = stop.is_cancelled();
             if stopping && self.in_flight.is_empty() {
                 return;

@@ -213,9 +213,7 @@ impl Alert {
             revision => format!("{}-r{revision}", self.id),
         }
     }
-}
 
-impl Alert {
     /// The document without its event, for receivers with a limit; it says that it was shortened.
     #[must_use]
     pub fn shortened(&self) -> String {

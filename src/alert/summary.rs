@@ -22,36 +22,41 @@ pub(super) struct Facts<'f, 'e> {
 }
 
 impl Facts<'_, '_> {
-    /// The detection's sentence about this event; failures and doubts are added to it.
+    /// The detection's sentence about this event, and whether the call failed. A detection that could not
+    /// decide states the call alone: its own sentence would tell as a fact what nobody knows.
     pub(super) fn summary(&self, undecided: bool) -> String {
-        let mut sentence = String::new();
-        if undecided {
-            sentence.push_str("Undecided (CloudTrail omitted parameters): ");
-        }
-        match &self.rule.extension.summary {
-            Some(template) => {
-                for piece in template.pieces() {
-                    match piece {
-                        Piece::Text(text) => sentence.push_str(text),
-                        Piece::Field(field) => sentence.push_str(&self.field(field)),
-                    }
-                }
+        let title = &self.rule.title;
+        let mut sentence = match &self.rule.extension.summary {
+            _ if undecided => {
+                let omitted = self.event.omitted().names().collect::<Vec<_>>().join(", ");
+                format!(
+                    "Undecided, as CloudTrail left out {omitted}: {}; this may be \"{title}\"",
+                    self.call()
+                )
             }
-            None => {
-                let field = |name| self.field(name);
-                let (actor, call) = (field("actor.name"), field("eventName"));
-                let (account, region) = (field("account"), field("region"));
-                let title = &self.rule.title;
-                sentence.push_str(title);
-                sentence.extend([": ", &actor, " called ", &call, " in ", &account, " (", &region, ")"]);
-            }
-        }
+            None => format!("{title}: {}", self.call()),
+            Some(template) => template
+                .pieces()
+                .iter()
+                .map(|piece| match piece {
+                    Piece::Text(text) => Cow::Borrowed(text.as_str()),
+                    Piece::Field(field) => self.field(field).into(),
+                })
+                .collect(),
+        };
         match self.outcome {
             Outcome::Success => {}
             Outcome::Failure { code: Some(code) } => sentence.extend([" — failed: ", &shown(code)]),
             Outcome::Failure { code: None } => sentence.push_str(" — failed"),
         }
         safe(&sentence)
+    }
+
+    /// Who called what, and where.
+    fn call(&self) -> String {
+        let [actor, call, account, region] = ["actor.name", "eventName", "account", "region"];
+        let field = |name| self.field(name);
+        format!("{} called {} in {} ({})", field(actor), field(call), field(account), field(region))
     }
 
     fn field(&self, name: &str) -> String {
@@ -170,7 +175,11 @@ mod tests {
         }
         let failed = record.replace("{\"eventName\"", r#"{"errorCode":"AccessDenied","eventName""#);
         assert_eq!(summary("{actor.name} tried", &failed, false), "ann tried — failed: AccessDenied");
-        assert!(summary("x", record, true).starts_with("Undecided"));
+        let omitted = record.replace(r#"{"userName":"bob","tags":["x"]}"#, r#"{"omitted":true}"#);
+        assert_eq!(
+            summary("{actor.name} surely did it", &omitted, true),
+            "Undecided, as CloudTrail left out requestParameters: ann called CreateUser in 1 (us-east-1); this may be \"T\""
+        );
     }
 
     #[test]

@@ -108,7 +108,9 @@ impl<'e> Target<'e> {
         if !value.starts_with("arn:") {
             return Self { kind, name: value, arn: None };
         }
-        let name = value.rsplit(['/', ':']).next().unwrap_or_default().to_owned();
+        // The name of an identity provider is its URL, slashes and all.
+        let name = value.split_once(":oidc-provider/").map(|(_, url)| url);
+        let name = name.unwrap_or_else(|| value.rsplit(['/', ':']).next().unwrap_or_default()).to_owned();
         Self { kind, name: name.into(), arn: Some(value) }
     }
 }
@@ -138,6 +140,10 @@ mod tests {
             (
                 r#"{"resources":[{"accountId":"1"},{"ARN":"arn:aws:s3:::b","type":"AWS::S3::Bucket"}]}"#,
                 "AWS::S3::Bucket b arn:aws:s3:::b",
+            ),
+            (
+                r#"{"requestParameters":{"openIDConnectProviderArn":"arn:aws:iam::1:oidc-provider/oidc.example/id/7"}}"#,
+                "oidc-provider oidc.example/id/7 arn:aws:iam::1:oidc-provider/oidc.example/id/7",
             ),
             (r#"{"requestParameters":{"userName":""}}"#, "-"),
             (r#"{"requestParameters":"odd","resources":"odd"}"#, "-"),

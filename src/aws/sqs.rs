@@ -27,7 +27,7 @@ use crate::announce::{self, Delivery, Disposition, Receipt, Token};
 use crate::clock::Clock;
 use crate::config::QueueConfig;
 use crate::intake::{Announcer, Intake, Permit};
-use crate::metrics::Metrics;
+use crate::metrics::{InFlight, Metrics};
 
 /// How long a receive waits for messages, in seconds; also the longest that an idle receiver takes to stop.
 const WAIT_SECONDS: i32 = 5;
@@ -47,6 +47,8 @@ const MARGIN: Duration = Duration::from_mins(1);
 const GATHER: Duration = Duration::from_millis(100);
 /// Tries of a delete or a change.
 const MOST_TRIES: u32 = 5;
+/// The age of the oldest message is told at least this often.
+const PUBLISH_EVERY: Duration = Duration::from_secs(10);
 /// Time for the last releases at a shutdown.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 /// A dead-letter queue that takes messages earlier hides what a few more tries would repair.
@@ -560,15 +562,16 @@ impl Receipts {
     fn next_wake(&self) -> Instant {
         let beats = self.held.values().map(|held| held.beat);
         let calls = self.waiting.iter().map(|call| call.due);
-        beats.chain(calls).min().unwrap_or_else(|| Instant::now() + Duration::from_secs(10))
+        let soon = Instant::now() + PUBLISH_EVERY;
+        beats.chain(calls).min().map_or(soon, |due| due.min(soon))
     }
 
     fn publish(&self) {
         self.in_flight.send_replace(self.held.len());
-        self.metrics.in_flight_messages(self.held.len());
         let oldest = self.held.values().filter_map(|held| held.sent_at).min();
-        let age = oldest.map_or(0.0, |oldest| self.clock.now().duration_since(oldest).as_secs_f64());
-        self.metrics.queue_oldest(age);
+        let age = oldest.and_then(|oldest| self.clock.now().duration_since(oldest).try_into().ok());
+        let in_flight = InFlight { messages: self.held.len(), oldest: age.unwrap_or_default() };
+        self.metrics.in_flight(&self.url, in_flight);
     }
 }
 

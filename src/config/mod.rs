@@ -197,7 +197,9 @@ impl Config {
             }
         };
         let text = text.as_ref().map(|(path, text)| (*path, text.as_str()));
-        Self::read(text, std::env::vars(), flags)
+        let text_of = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let variables = std::env::vars_os().map(|(name, value)| (text_of(name), text_of(value)));
+        Self::read(text, variables, flags)
     }
 
     fn read(
@@ -331,6 +333,12 @@ impl Config {
                 refuse(format!("the queue {} is given twice", queue.url));
             }
         }
+        let mut folders = BTreeSet::new();
+        for folder in &self.watch {
+            if !folders.insert(folder) {
+                refuse(format!("the folder {} is watched twice", folder.display()));
+            }
+        }
         if self.sinks.len() > MOST_SINKS {
             refuse(format!("there are more than {MOST_SINKS} sinks"));
         }
@@ -418,7 +426,11 @@ fn webhook(reader: &mut Reader<'_>, egress: &Egress, variables: &Variables) -> O
         "splunk-hec" => Ok(Format::SplunkHec),
         _ => Err(String::new()),
     });
+    let place = reader.place_of("timeout");
     let timeout = reader.duration("timeout");
+    if timeout.is_some_and(|timeout| timeout.is_zero()) {
+        reader.refuse::<()>("timeout", place, "must be more than nothing");
+    }
     let secrets = reader.tables("secrets", |reader| secret(reader, variables));
     let token = reader.table("token", |reader| secret(reader, variables));
     let max_bytes = reader.bytes("max_bytes");

@@ -63,7 +63,8 @@ impl<'p> Reader<'p> {
     }
 
     pub(super) fn bytes(&mut self, key: &str) -> Option<usize> {
-        self.text(key, "a size such as \"4MiB\" or \"64KiB\"", |text| bytes(text).ok_or_default())
+        let size = |text: &str| bytes(text).filter(|bytes| *bytes > 0).ok_or_default();
+        self.text(key, "a size such as \"4MiB\" or \"64KiB\"", size)
     }
 
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::{BucketConfig, Config, LogFormat, QueueConfig, RoleConfig};
-use crate::alert::{SinkSettings, SinkTarget, WebhookSettings};
+use crate::alert::{Secret, SecretOrigin, SinkSettings, SinkTarget, WebhookSettings};
 
 impl Config {
     /// The configuration as TOML. Of secrets it says where they come from, of webhook URLs only the host:
@@ -87,9 +87,9 @@ fn show_webhook(table: &mut Table, webhook: &WebhookSettings) {
     table.insert("format".into(), webhook.format.as_str().into());
     table.insert("timeout".into(), duration(webhook.timeout));
     table.insert("max_bytes".into(), bytes(webhook.max_bytes));
-    table.insert("secrets".into(), list(webhook.secrets.iter().map(|secret| format!("({secret})"))));
+    table.insert("secrets".into(), Value::Array(webhook.secrets.iter().map(show_secret).collect()));
     if let Some(token) = &webhook.token {
-        table.insert("token".into(), format!("({token})").into());
+        table.insert("token".into(), show_secret(token));
     }
     let paths = [
         ("ca", webhook.ca.as_ref()),
@@ -100,6 +100,15 @@ fn show_webhook(table: &mut Table, webhook: &WebhookSettings) {
         optional(table, key, path.map(|path| path.display().to_string()).as_deref());
     }
     optional(table, "proxy", webhook.proxy.as_ref().map(host_only).as_deref());
+}
+
+/// Where a secret comes from.
+fn show_secret(secret: &Secret) -> Value {
+    let (key, value) = match secret.origin() {
+        SecretOrigin::Variable(name) => ("env", name.to_owned()),
+        SecretOrigin::File(path) => ("file", path.display().to_string()),
+    };
+    Value::Table(Table::from_iter([(key.to_owned(), Value::String(value))]))
 }
 
 fn host_only(url: &url::Url) -> String {

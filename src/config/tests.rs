@@ -73,8 +73,8 @@ fn secrets_are_not_shown() {
     assert!(!shown.contains("c2VjcmV0") && !shown.contains("hunter2"), "{shown}");
     for line in [
         "url = \"https://siem.example/…\"",
-        "(env SIEM_SECRET)",
-        "(file /run/secrets/old)",
+        "env = \"SIEM_SECRET\"",
+        "file = \"/run/secrets/old\"",
         "in_flight = \"64MiB\"",
     ] {
         assert!(shown.contains(line), "{line} in {shown}");
@@ -129,6 +129,9 @@ fn single_problems() {
         ("limits = 7", "expected a table"),
         ("keep_going = \"yes\"", "true or false"),
         ("[limits]\nrecord = \"1GiB\"", "larger than"),
+        ("[limits]\nin_flight = \"0B\"", "expected a size"),
+        (&format!("{webhook}url = \"https://x/\"\ntimeout = \"0s\""), "more than nothing"),
+        ("watch = [\"a\", \"a\"]", "watched twice"),
     ];
     for (text, expected) in cases {
         let found = problems(text, &[], Flags::default());

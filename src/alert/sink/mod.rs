@@ -15,7 +15,7 @@ use crate::sigma::Level;
 
 pub use backoff::Backoff;
 pub use egress::{Egress, EgressError};
-pub use secret::{Secret, SecretError};
+pub use secret::{Secret, SecretError, SecretOrigin};
 pub use sender::{Health, Report, Sender, SenderHandle};
 pub use webhook::{Format, WebhookSettings};
 

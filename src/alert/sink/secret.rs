@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
 /// A secret and where it comes from.
@@ -17,6 +20,15 @@ pub struct Secret(Source);
 enum Source {
     Variable { name: String, value: SecretString },
     File { path: PathBuf, last: Arc<Mutex<Option<Read>>> },
+}
+
+/// Where a secret comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretOrigin<'s> {
+    /// The environment variable of this name.
+    Variable(&'s str),
+    /// This file.
+    File(&'s Path),
 }
 
 /// A file's content, and by what a change of it is known.
@@ -31,7 +43,7 @@ type Stamp = (Option<SystemTime>, u64);
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("the secret in {path}: {source}", path = .path.display())]
+    #[error("the secret in file {path}: {source}", path = .path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -41,6 +53,12 @@ pub enum SecretError {
     /// There is nothing in it.
     #[error("the secret in {0} is empty")]
     Empty(String),
+    /// It begins with `whsec_` and goes on with something else than base64.
+    #[error("the secret in {0} begins with whsec_, but is not base64 after it")]
+    NotBase64(String),
+    /// A token with characters that no HTTP header may hold.
+    #[error("the token in {0} holds characters that no HTTP header may hold")]
+    NotAToken(String),
 }
 
 impl Secret {
@@ -51,7 +69,7 @@ impl Secret {
     pub fn variable(name: &str, value: &str) -> Result<Self, SecretError> {
         let value = value.trim();
         if value.is_empty() {
-            return Err(SecretError::Empty(format!("the variable {name}")));
+            return Err(SecretError::Empty(format!("env {name}")));
         }
         Ok(Self(Source::Variable { name: name.to_owned(), value: value.into() }))
     }
@@ -60,6 +78,33 @@ impl Secret {
     #[must_use]
     pub fn file(path: &Path) -> Self {
         Self(Source::File { path: path.to_owned(), last: Arc::default() })
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub fn origin(&self) -> SecretOrigin<'_> {
+        match &self.0 {
+            Source::Variable { name, .. } => SecretOrigin::Variable(name),
+            Source::File { path, .. } => SecretOrigin::File(path),
+        }
+    }
+
+    /// The key bytes of a Standard Webhooks secret: `whsec_` and base64, or any other text as its bytes.
+    pub(super) fn signing_key(&self) -> Result<Vec<u8>, SecretError> {
+        let secret = self.reveal()?;
+        let text = secret.expose_secret();
+        match text.strip_prefix("whsec_") {
+            None => Ok(text.as_bytes().to_vec()),
+            Some(encoded) => STANDARD.decode(encoded).map_err(|_| SecretError::NotBase64(self.to_string())),
+        }
+    }
+
+    /// The value of an `Authorization` header of this scheme.
+    pub(super) fn authorization(&self, scheme: &str) -> Result<HeaderValue, SecretError> {
+        let value = HeaderValue::from_str(&format!("{scheme} {}", self.reveal()?.expose_secret()));
+        let mut value = value.map_err(|_| SecretError::NotAToken(self.to_string()))?;
+        value.set_sensitive(true);
+        Ok(value)
     }
 
     /// The secret as it stands now. A file that cannot be read any more gives its last content.
@@ -84,7 +129,7 @@ impl Secret {
                 Ok(read.value.clone())
             }
             (Err(error), None) => Err(error),
-            (Ok(None), None) => Err(SecretError::Empty(path.display().to_string())),
+            (Ok(None), None) => Err(SecretError::Empty(format!("file {}", path.display()))),
         }
     }
 }
@@ -99,16 +144,16 @@ fn read(path: &Path, last: Option<&Read>) -> Result<Option<Read>, SecretError> {
     }
     let text = std::fs::read_to_string(path).map_err(fail)?;
     match text.trim() {
-        "" => Err(SecretError::Empty(path.display().to_string())),
+        "" => Err(SecretError::Empty(format!("file {}", path.display()))),
         value => Ok(Some(Read { stamp, value: value.into() })),
     }
 }
 
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Source::Variable { name, .. } => write!(f, "env {name}"),
-            Source::File { path, .. } => write!(f, "file {}", path.display()),
+        match self.origin() {
+            SecretOrigin::Variable(name) => write!(f, "env {name}"),
+            SecretOrigin::File(path) => write!(f, "file {}", path.display()),
         }
     }
 }
@@ -117,15 +162,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret({self})")
     }
-}
-
-/// The key bytes of a Standard Webhooks secret: `whsec_` and base64, or any other text as its bytes.
-pub(super) fn signing_key(secret: &SecretString) -> Vec<u8> {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-    let text = secret.expose_secret();
-    let decoded = text.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok());
-    decoded.unwrap_or_else(|| text.as_bytes().to_vec())
 }
 
 #[cfg(test)]
@@ -155,7 +191,11 @@ mod tests {
 
     #[test]
     fn signing_keys() {
-        assert_eq!(signing_key(&"whsec_c2VjcmV0".into()), b"secret");
-        assert_eq!(signing_key(&"plain".into()), b"plain");
+        let key =
+            |text| Secret::variable("S", text).unwrap().signing_key().map_err(|error| error.to_string());
+        assert_eq!(key("whsec_c2VjcmV0").unwrap(), b"secret");
+        assert_eq!(key("plain").unwrap(), b"plain");
+        let error = "the secret in env S begins with whsec_, but is not base64 after it";
+        assert_eq!(key("whsec_hunter2!").unwrap_err(), error);
     }
 }

@@ -9,11 +9,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, Identity, Proxy, Response, StatusCode, redirect};
-use secrecy::ExposeSecret;
 use sha2::Sha256;
 use url::Url;
 
-use super::secret::signing_key;
 use super::{Attempt, Secret, SecretError, SinkError, egress};
 use crate::alert::Alert;
 
@@ -45,6 +43,22 @@ pub struct WebhookSettings {
     pub proxy: Option<Url>,
 }
 
+impl WebhookSettings {
+    /// The keys that sign, as they stand now.
+    fn keys(&self) -> Result<Vec<Vec<u8>>, SecretError> {
+        self.secrets.iter().map(Secret::signing_key).collect()
+    }
+
+    /// The `Authorization` header, as it stands now.
+    fn authorization(&self) -> Result<Option<HeaderValue>, SecretError> {
+        let scheme = match self.format {
+            Format::Trailhound => "Bearer",
+            Format::SplunkHec => "Splunk",
+        };
+        self.token.as_ref().map(|token| token.authorization(scheme)).transpose()
+    }
+}
+
 /// The form of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -74,9 +88,8 @@ pub(super) struct Webhook {
 
 impl Webhook {
     pub(super) fn new(settings: &WebhookSettings) -> Result<Self, SinkError> {
-        for secret in settings.secrets.iter().chain(&settings.token) {
-            secret.reveal()?;
-        }
+        settings.keys()?;
+        settings.authorization()?;
         let mut client = Client::builder()
             .user_agent(concat!("trailhound/", env!("CARGO_PKG_VERSION")))
             .timeout(settings.timeout)
@@ -139,30 +152,13 @@ impl Webhook {
         headers.insert("idempotency-key", value(&id));
         headers.insert("webhook-id", value(&id));
         headers.insert("webhook-timestamp", value(&time));
-        let keys =
-            self.settings.secrets.iter().map(|secret| secret.reveal().map(|secret| signing_key(&secret)));
-        let signatures: Vec<String> =
-            keys.map(|key| Ok(signature(&key?, &id, &time, body))).collect::<Result<_, _>>()?;
+        let keys = self.settings.keys()?;
+        let signatures: Vec<String> = keys.iter().map(|key| signature(key, &id, &time, body)).collect();
         if !signatures.is_empty() {
             headers.insert("webhook-signature", value(&signatures.join(" ")));
         }
-        if let Some(token) = &self.settings.token {
-            let scheme = match self.settings.format {
-                Format::Trailhound => "Bearer",
-                Format::SplunkHec => "Splunk",
-            };
-            let token = token.reveal()?;
-            match HeaderValue::from_str(&format!("{scheme} {}", token.expose_secret())) {
-                Ok(mut value) => {
-                    value.set_sensitive(true);
-                    headers.insert(AUTHORIZATION, value);
-                }
-                Err(_) => {
-                    return Err(SecretError::Empty(
-                        "the token: it holds no character that a header may hold".into(),
-                    ));
-                }
-            }
+        if let Some(token) = self.settings.authorization()? {
+            headers.insert(AUTHORIZATION, token);
         }
         Ok(headers)
     }
