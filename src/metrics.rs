@@ -217,7 +217,43 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn every_metric_is_documented() {
+        let metrics = Metrics::default();
+        metrics.message("received");
+        metrics.object("detected", "log");
+        metrics.records("evaluated", 1);
+        metrics.bytes("inflated", 1);
+        metrics.anomaly("trailing-bytes", 1);
+        metrics.alert("rule", "match");
+        metrics.repeat("rule");
+        metrics.delivery("sink", "taken");
+        metrics.sink_up("sink", true);
+        metrics.stage("fetch", Duration::ZERO);
+        metrics.evicted("alert-ids", 1);
+        metrics.rules("running", 1);
+        let text = metrics.render();
+        let shown: BTreeSet<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        assert_eq!(shown, names(include_str!("../README.md")));
+        let asked = names(include_str!("../deploy/prometheus-alerts.yml"));
+        assert!(!asked.is_empty() && asked.is_subset(&shown), "{asked:?}");
+    }
+
+    /// The names of metrics in a text.
+    fn names(text: &str) -> BTreeSet<&str> {
+        let starts = text.match_indices("trailhound_").map(|(at, _)| &text[at..]);
+        starts
+            .map(|text| {
+                let end = text.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(text.len());
+                &text[..end]
+            })
+            .collect()
+    }
 
     #[test]
     fn sources_add_up() {

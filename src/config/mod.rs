@@ -52,6 +52,8 @@ pub struct Config {
     pub queues: Vec<QueueConfig>,
     /// Watched folders.
     pub watch: Vec<PathBuf>,
+    /// Hosts that webhooks may reach over plain HTTP, beside loopback.
+    pub allow_http: BTreeSet<String>,
     /// Sinks, in the order of the file.
     pub sinks: Vec<SinkSettings>,
     /// Bounds.
@@ -232,7 +234,7 @@ impl Config {
     }
 
     fn from_table(reader: &mut Reader<'_>, variables: &Variables) -> Self {
-        let egress = Egress { allow_http: reader.strings("allow_http").into_iter().collect::<BTreeSet<_>>() };
+        let egress = Egress { allow_http: reader.strings("allow_http").into_iter().collect() };
         let defaults = Limits::default();
         let limits = reader.table("limits", |reader| {
             Some(Limits {
@@ -261,6 +263,7 @@ impl Config {
             grace: reader.duration("grace").unwrap_or(Duration::from_secs(25)),
             queues: reader.tables("queue", queue),
             watch: reader.strings("watch").into_iter().map(PathBuf::from).collect(),
+            allow_http: egress.allow_http,
             sinks,
             limits: limits.unwrap_or(defaults),
             custom_endpoint: false,

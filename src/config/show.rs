@@ -26,6 +26,7 @@ impl Config {
         put("log", if self.log == LogFormat::Json { "json" } else { "text" }.into());
         put("grace", duration(self.grace));
         put("watch", list(self.watch.iter().map(|path| path.display().to_string())));
+        put("allow_http", list(self.allow_http.iter().cloned()));
         put("queue", Value::Array(self.queues.iter().map(|queue| Value::Table(show_queue(queue))).collect()));
         for (key, wanted) in [("webhook", true), ("file", false)] {
             let is_webhook = |sink: &&SinkSettings| matches!(sink.target, SinkTarget::Webhook(_)) == wanted;
@@ -57,7 +58,9 @@ fn show_bucket(bucket: &BucketConfig) -> Table {
     let mut table = Table::new();
     table.insert("name".into(), bucket.name.clone().into());
     optional(&mut table, "owner", bucket.owner.as_deref());
-    table.insert("prefixes".into(), list(bucket.prefixes.iter().cloned()));
+    if !bucket.prefixes.is_empty() {
+        table.insert("prefixes".into(), list(bucket.prefixes.iter().cloned()));
+    }
     optional(&mut table, "region", bucket.region.as_deref());
     show_role(&mut table, bucket.role.as_ref());
     table
@@ -87,7 +90,9 @@ fn show_webhook(table: &mut Table, webhook: &WebhookSettings) {
     table.insert("format".into(), webhook.format.as_str().into());
     table.insert("timeout".into(), duration(webhook.timeout));
     table.insert("max_bytes".into(), bytes(webhook.max_bytes));
-    table.insert("secrets".into(), Value::Array(webhook.secrets.iter().map(show_secret).collect()));
+    if !webhook.secrets.is_empty() {
+        table.insert("secrets".into(), Value::Array(webhook.secrets.iter().map(show_secret).collect()));
+    }
     if let Some(token) = &webhook.token {
         table.insert("token".into(), show_secret(token));
     }

@@ -15,5 +15,6 @@ mod cli;
 mod delivery;
 mod detections;
 mod queue;
+mod readme;
 mod rules;
 mod watch;

@@ -17,9 +17,10 @@ use aws_sdk_s3::types::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::{Daemon, eventually, free_port};
+use super::{Daemon, free_port};
 
-const VERSION: &str = "1.5.33";
+/// What is installed, ministack first.
+const PACKAGES: [&str; 2] = ["ministack==1.5.33", "awscli==1.46.3"];
 const WATCHER: &str = "
 import subprocess, sys
 server = subprocess.Popen([sys.argv[1]], stdin=subprocess.DEVNULL)
@@ -57,13 +58,13 @@ pub fn variables(endpoint: &str) -> Vec<(&str, &str)> {
 
 impl Ministack {
     async fn start() -> Self {
-        let program = tokio::task::spawn_blocking(install).await.unwrap();
+        let programs = tokio::task::spawn_blocking(install).await.unwrap();
         let port = free_port();
         let log =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ministack-{}.log", std::process::id()));
         let mut watcher = Command::new("python3")
             .args(["-c", WATCHER])
-            .arg(program)
+            .arg(programs.join("ministack"))
             .env("GATEWAY_PORT", port.to_string())
             .env("BIND_HOST", "127.0.0.1")
             .stdin(Stdio::piped())
@@ -337,25 +338,21 @@ impl Trail {
     }
 }
 
-/// Installs ministack once; other processes wait for the one that does.
-fn install() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ministack-{VERSION}"));
-    let (program, done) = (folder.join("bin/ministack"), folder.join("installed"));
+/// Installs ministack and the AWS CLI once; other processes wait for the one that does. Answers with the
+/// folder of the programs.
+pub fn install() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(PACKAGES.join("-"));
+    let done = folder.join("installed");
     let lock = fs::File::create(folder.with_extension("lock")).unwrap();
     lock.lock().unwrap();
     if !done.exists() {
         let _ = fs::remove_dir_all(&folder);
         python(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-        let package = format!("ministack=={VERSION}");
-        python(Command::new(folder.join("bin/pip")).args([
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            &package,
-        ]));
+        let mut pip = Command::new(folder.join("bin/pip"));
+        python(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES));
         fs::write(done, "").unwrap();
     }
-    eventually("ministack", || program.exists().then_some(program.clone()))
+    folder.join("bin")
 }
 
 fn python(command: &mut Command) {
@@ -363,5 +360,5 @@ fn python(command: &mut Command) {
         panic!("these tests need Python 3.9 or newer with its `venv` module (on Debian: python3-venv): {command:?}: {error}")
     });
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ministack {VERSION} cannot be installed: {command:?}: {text}");
+    assert!(output.status.success(), "{PACKAGES:?} cannot be installed: {command:?}: {text}");
 }
