@@ -1,32 +1,40 @@
 //! The event in an alert: compact, with known secrets masked.
 
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
 use crate::event::{Token, Tokens};
 
-/// Keys, in lower case, whose texts are secrets. CloudTrail itself hides most, but not all of them.
+/// Ends of keys, in lower case and without punctuation, whose values are secrets. CloudTrail itself hides most,
+/// but not all of them.
 const SECRETS: [&str; 22] = [
-    "sessiontoken",
-    "secretaccesskey",
     "password",
-    "oldpassword",
-    "newpassword",
-    "masteruserpassword",
-    "userpassword",
-    "adminpassword",
-    "servicepassword",
-    "servicecredentialsecret",
-    "serviceapikeyvalue",
-    "secretstring",
-    "secretbinary",
+    "passphrase",
+    "sessiontoken",
+    "securitytoken",
+    "accesstoken",
+    "refreshtoken",
+    "identitytoken",
+    "authorizationtoken",
     "authtoken",
+    "signintoken",
+    "idtoken",
+    "secretaccesskey",
+    "secretkey",
     "privatekey",
     "keymaterial",
     "plaintext",
-    "signintoken",
-    "webidentitytoken",
-    "samlassertion",
+    "secretstring",
+    "secretbinary",
     "clientsecret",
-    "accesstoken",
+    "credentialsecret",
+    "apikeyvalue",
+    "samlassertion",
 ];
+/// JSON within a string within a string, and so on, that is looked into.
+const MOST_NESTED: usize = 4;
 /// What CloudTrail writes where it hides something; worth seeing.
 const HIDDEN: &str = "\"HIDDEN_DUE_TO_SECURITY_REASONS\"";
 const MASKED: &str = "\"[masked]\"";
@@ -34,25 +42,74 @@ const MASKED: &str = "\"[masked]\"";
 /// A record without insignificant white space, its order, escapes and number texts kept, secrets masked and
 /// surrogates without a partner replaced.
 pub(super) fn masked(record: &str) -> String {
-    let mut text = String::with_capacity(record.len());
-    let (mut last, mut secret) = (None, false);
-    for token in Tokens::new(record) {
+    masked_json(record, MOST_NESTED)
+}
+
+/// A text that may itself be JSON, with known secrets masked.
+pub(super) fn masked_text(text: &str) -> Cow<'_, str> {
+    embedded(text, MOST_NESTED).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+/// Whether the value of this key is a secret.
+pub(super) fn is_secret(key: &str) -> bool {
+    let key: String =
+        key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    SECRETS.iter().any(|secret| key.ends_with(secret))
+}
+
+fn masked_json(json: &str, nested: usize) -> String {
+    let mut text = String::with_capacity(json.len());
+    let (mut key, mut secret) = (None, false);
+    let mut tokens = Tokens::new(json);
+    while let Some(token) = tokens.next() {
         match token {
-            Token::Mark(mark) => {
-                text.push(mark);
-                secret = mark == ':' && last.is_some_and(is_secret);
+            Token::Mark('{' | '[') if secret => {
+                skip_nested(&mut tokens);
+                text.push_str(MASKED);
             }
+            Token::Mark(mark) => text.push(mark),
             Token::String(string) if secret && string != HIDDEN => text.push_str(MASKED),
-            Token::String(other) | Token::Literal(other) => text.push_str(other),
+            Token::String(string) => match unquoted(string).and_then(|inner| embedded(&inner, nested)) {
+                Some(masked) => text.push_str(&Value::String(masked).to_string()),
+                None => text.push_str(string),
+            },
+            Token::Literal(number) if secret && !["null", "true", "false"].contains(&number) => {
+                text.push_str(MASKED);
+            }
+            Token::Literal(literal) => text.push_str(literal),
         }
-        last = if let Token::String(string) = token { Some(string) } else { None };
+        secret = token == Token::Mark(':')
+            && key.is_some_and(|key| unquoted(key).is_some_and(|key| is_secret(&key)));
+        key = if let Token::String(string) = token { Some(string) } else { None };
     }
     text
 }
 
-fn is_secret(key: &str) -> bool {
-    let key: String = serde_json::from_str(key).unwrap_or_default();
-    SECRETS.contains(&key.to_ascii_lowercase().as_str())
+/// Passes what stands up to the mark that closes an object or list just opened.
+fn skip_nested(tokens: &mut Tokens<'_>) {
+    let mut depth = 1;
+    while depth > 0 {
+        match tokens.next() {
+            Some(Token::Mark('{' | '[')) => depth += 1,
+            Some(Token::Mark('}' | ']')) => depth -= 1,
+            Some(_) => {}
+            None => return,
+        }
+    }
+}
+
+/// The masked form of a text that is JSON with a secret in it; nothing of any other text.
+fn embedded(text: &str, nested: usize) -> Option<String> {
+    let inside = text.trim_start();
+    if nested == 0 || !inside.starts_with(['{', '[']) || serde_json::from_str::<IgnoredAny>(text).is_err() {
+        return None;
+    }
+    let masked = masked_json(text, nested - 1);
+    masked.contains("[masked]").then_some(masked)
+}
+
+fn unquoted(string: &str) -> Option<String> {
+    serde_json::from_str(string).ok()
 }
 
 #[cfg(test)]
@@ -62,12 +119,16 @@ mod tests {
     #[test]
     fn secrets_are_masked_and_nothing_else_changes() {
         let record = "{ \"responseElements\": {\"credentials\": {\"sessionToken\": \"abc\\\"d\", \"accessKeyId\": \"ASIA\"}},
-            \"Password\":\"x\", \"s\\u0065cretString\" : \"y\", \"note\":\"password\", \"password\": 1.50,
+            \"Password\":\"x\", \"s\\u0065cretString\" : \"y\", \"note\":\"password\", \"cost\": 1.50,
+            \"newPassword\":12345678, \"masterUserPassword\":[\"x\",{\"y\":1}], \"X-Amz-Security-Token\":{\"v\":\"x\"}, \"authToken\":null,
+            \"text\":\"{ \\\"sessionToken\\\": \\\"abc\\\", \\\"n\\\": 1 }\", \"policy\":\"{ \\\"a\\\": 1 }\",
             \"newPassword\":\"HIDDEN_DUE_TO_SECURITY_REASONS\", \"passwordResetRequired\":\"true\"}";
         assert_eq!(
             masked(record),
             "{\"responseElements\":{\"credentials\":{\"sessionToken\":\"[masked]\",\"accessKeyId\":\"ASIA\"}},\
-             \"Password\":\"[masked]\",\"s\\u0065cretString\":\"[masked]\",\"note\":\"password\",\"password\":1.50,\
+             \"Password\":\"[masked]\",\"s\\u0065cretString\":\"[masked]\",\"note\":\"password\",\"cost\":1.50,\
+             \"newPassword\":\"[masked]\",\"masterUserPassword\":\"[masked]\",\"X-Amz-Security-Token\":\"[masked]\",\"authToken\":null,\
+             \"text\":\"{\\\"sessionToken\\\":\\\"[masked]\\\",\\\"n\\\":1}\",\"policy\":\"{ \\\"a\\\": 1 }\",\
              \"newPassword\":\"HIDDEN_DUE_TO_SECURITY_REASONS\",\"passwordResetRequired\":\"true\"}"
         );
     }

@@ -6,6 +6,7 @@ use crate::event::{Event, FieldPath, Outcome};
 use crate::sigma::{Piece, Rule};
 
 use super::actor::Actor;
+use super::mask::{is_secret, masked_text};
 use super::target::Target;
 
 /// Characters of one field, and of the whole sentence.
@@ -83,11 +84,12 @@ impl Facts<'_, '_> {
             "source_ip" => text("sourceIPAddress"),
             "user_agent" => text("userAgent"),
             "error_code" => text("errorCode"),
+            path if path.split('.').any(is_secret) => Some("[masked]".into()),
             path => {
                 let mut found = None;
                 FieldPath::new(path).any(self.event.root(), &mut |value| {
                     let text = value.scalar_text().unwrap_or_else(|| value.to_json().into());
-                    found = (!value.is_null()).then(|| text.into_owned());
+                    found = (!value.is_null()).then(|| masked_text(&text).into_owned());
                     found.is_some()
                 });
                 found.map(Cow::Owned)

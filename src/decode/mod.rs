@@ -33,7 +33,7 @@ pub struct Limits {
 
 /// The bytes of an object.
 pub enum Source<'s> {
-    /// All of them.
+    /// All of them; what is not compressed is split where it lies.
     Whole(&'s [u8]),
     /// A reader that yields them, for objects too large to hold.
     Stream(&'s mut dyn Read),
@@ -193,10 +193,11 @@ impl Decoder {
     }
 
     fn whole(&mut self, bytes: &[u8], visit: &mut dyn FnMut(Item<'_>)) -> Decoded {
-        if !is_gzip(bytes) && bytes.len() <= WHOLE_LIMIT {
+        if !is_gzip(bytes) && size(bytes) <= self.limits.inflated {
             return Decoded { compressed: size(bytes), ..self.split_whole(bytes, Vec::new(), visit) };
         }
-        let Some(Inflated { length, anomalies }) = self.inflate(bytes) else {
+        let inflated = if is_gzip(bytes) { self.inflate(bytes) } else { None };
+        let Some(Inflated { length, anomalies }) = inflated else {
             return self.stream(&mut &*bytes, visit);
         };
         let inflated = std::mem::take(&mut self.inflated);
@@ -261,28 +262,22 @@ impl Decoder {
         let fault = loop {
             let held = window.len();
             window.resize(held + CHUNK, 0);
-            let filled = feed.fill(&mut window[held..]);
-            window.truncate(held + *filled.as_ref().unwrap_or(&0));
-            match filled {
-                Err(fault) => break Some(fault),
-                Ok(0) => break None,
-                Ok(more) => inflated += more as u64,
+            let Filled { mut bytes, mut fault } = feed.fill(&mut window[held..]);
+            let room = self.limits.inflated - inflated;
+            if bytes as u64 > room {
+                bytes = usize::try_from(room).expect("less than fits into the window");
+                fault = Some(Unreadable::OverLimit(self.limits.inflated));
             }
-            if inflated > self.limits.inflated {
-                let over = usize::try_from(inflated - self.limits.inflated).unwrap_or(usize::MAX);
-                window.truncate(window.len().saturating_sub(over));
-            }
-            let taken = splitter.split(window, false, visit);
+            window.truncate(held + bytes);
+            inflated += bytes as u64;
+            let last = fault.is_some() || bytes < CHUNK;
+            let taken = splitter.split(window, last, visit);
             window.drain(..taken);
-            if inflated > self.limits.inflated {
-                inflated = self.limits.inflated;
-                break Some(Unreadable::OverLimit(self.limits.inflated));
+            if last {
+                break fault;
             }
         };
-        let unreadable = fault.or_else(|| {
-            splitter.split(window, true, visit);
-            splitter.finish()
-        });
+        let unreadable = fault.or_else(|| splitter.finish());
         window.clear();
         window.shrink_to(4 * CHUNK);
         let (compressed, anomalies) = feed.finish();
@@ -302,12 +297,31 @@ enum Feed<R> {
     Gzip(Box<Gunzip<R>>),
 }
 
+/// How much came, and what ended it, unless the buffer is full or the input at its end.
+struct Filled {
+    bytes: usize,
+    fault: Option<Unreadable>,
+}
+
 impl<R: Read> Feed<R> {
-    fn fill(&mut self, output: &mut [u8]) -> Result<usize, Unreadable> {
+    /// Fills a buffer as far as the input goes.
+    fn fill(&mut self, buffer: &mut [u8]) -> Filled {
+        let mut bytes = 0;
+        while bytes < buffer.len() {
+            match self.read(&mut buffer[bytes..]) {
+                Ok(0) => break,
+                Ok(more) => bytes += more,
+                Err(fault) => return Filled { bytes, fault: Some(fault) },
+            }
+        }
+        Filled { bytes, fault: None }
+    }
+
+    fn read(&mut self, output: &mut [u8]) -> Result<usize, Unreadable> {
         match self {
             Feed::Gzip(gunzip) => gunzip.fill(output),
             Feed::Plain(reader, consumed) => {
-                let got = read_full(reader, output).map_err(Unreadable::Io)?;
+                let got = read_some(reader, output).map_err(Unreadable::Io)?;
                 *consumed += got as u64;
                 Ok(got)
             }
@@ -323,17 +337,24 @@ impl<R: Read> Feed<R> {
 }
 
 /// Reads until the buffer is full or the input ends.
-fn read_full(reader: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+fn read_full(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut got = 0;
     while got < buffer.len() {
-        match reader.read(&mut buffer[got..]) {
-            Ok(0) => break,
-            Ok(more) => got += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        match read_some(reader, &mut buffer[got..])? {
+            0 => break,
+            more => got += more,
         }
     }
     Ok(got)
+}
+
+fn read_some(reader: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
 }
 
 /// The inflated size as the last member gives it, modulo 4 GiB; anyone may have written it.
@@ -460,6 +481,34 @@ mod tests {
         let seen = both(&damaged);
         assert_eq!(reason(&seen), Some("corrupt"));
         assert!(seen.records.len() > 100, "{}", seen.records.len());
+    }
+
+    #[test]
+    fn the_last_bytes_before_a_fault_are_read() {
+        let cases: [(&str, usize); 2] = [
+            (r#"{"version":1,"Records":[{"eventName":"A"},{"eventName":"B"}]}"#, 2),
+            ("{\"a\":\"cut\n{\"eventName\":\"A\"}\n{\"eventName\":\"B\"}\n", 2),
+        ];
+        for (text, records) in cases {
+            let whole = gzip(text.as_bytes());
+            let seen = both(&whole[..whole.len() - 3]);
+            assert_eq!((seen.records.len(), reason(&seen)), (records, Some("truncated")), "{text}");
+        }
+    }
+
+    #[test]
+    fn many_members_cost_no_more_than_one() {
+        let head = gzip(br#"{"Records":[{"eventName":"A","x":""#);
+        let member = gzip(b"x");
+        let mut bytes = head;
+        for _ in 0..300_000 {
+            bytes.extend_from_slice(&member);
+        }
+        bytes.extend(gzip(b"\"}]}"));
+        // Without the last byte it is read as a stream.
+        let seen =
+            see(Limits { inflated: 1 << 20, record: 1 << 20 }, Source::Whole(&bytes[..bytes.len() - 1]));
+        assert_eq!((seen.records.len(), reason(&seen)), (1, Some("truncated")));
     }
 
     #[test]

@@ -2,21 +2,22 @@
 //!
 //! Accepted are `{"Records":[…]}`, a bare list, NDJSON and documents one after the other, pretty-printed or
 //! not, mixed as they come. The bytes arrive in windows: what a window holds only in part is asked for again
-//! with more behind it. One bad record never takes the others with it; in line-oriented input that goes
-//! for a line that is cut off, too.
+//! with more behind it. One bad record never takes the others with it; in input of one document a line that
+//! goes for a line that is cut off, too, wherever the cut lies.
 
 use memchr::memmem;
 
 use super::extent::Extent;
 use super::{Broken, Item, Unreadable};
-use crate::event::Undecodable;
+use crate::event::{MAX_DEPTH, Undecodable};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The splitter's place in the input, between two windows.
 #[derive(Debug)]
 pub(super) struct Splitter {
-    place: Place,
+    /// What is open, from the outside in; between documents nothing is.
+    open: Vec<Open>,
     /// A value that is being passed over.
     skip: Option<Skip>,
     /// One document stands on each line: a broken line has shown it.
@@ -29,14 +30,12 @@ pub(super) struct Splitter {
     broken: Option<Broken>,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    /// Between documents.
-    Documents,
-    /// In an object that has `Records`, before a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    /// An object that has `Records`; a key comes next.
     Container,
-    /// In a list of records.
-    List { in_container: bool },
+    /// A list of records; an element comes next.
+    List,
 }
 
 #[derive(Debug)]
@@ -50,7 +49,7 @@ enum Skip {
 impl Splitter {
     pub(super) fn new(max_record: usize) -> Self {
         Self {
-            place: Place::Documents,
+            open: Vec::new(),
             skip: None,
             lines: false,
             max_record,
@@ -87,8 +86,7 @@ impl Splitter {
 
     /// What was wrong with the input as a whole, once the last window was seen.
     pub(super) fn finish(self) -> Option<Unreadable> {
-        let open =
-            self.skip.is_some_and(|skip| !skip.may_end_here()) || !matches!(self.place, Place::Documents);
+        let open = self.skip.is_some_and(|skip| !skip.may_end_here()) || !self.open.is_empty();
         match self.broken.or(open.then_some(Broken::Truncated)) {
             Some(broken) => Some(Unreadable::Json(broken)),
             None if self.documents => None,
@@ -99,147 +97,164 @@ impl Splitter {
 
     /// One step at a byte that is no separator; `None` asks for more of the input.
     fn step(&mut self, rest: &[u8], last: bool, visit: &mut dyn FnMut(Item<'_>)) -> Option<usize> {
-        let between = matches!(self.place, Place::Documents);
-        self.documents |= between && matches!(rest[0], b'{' | b'[');
-        match (self.place, rest[0]) {
-            (Place::Documents, b'{') => self.document(rest, last, visit),
-            (Place::Documents, b'[') => {
-                self.place = Place::List { in_container: false };
+        let place = self.open.last().copied();
+        self.documents |= place.is_none() && matches!(rest[0], b'{' | b'[');
+        match (place, rest[0]) {
+            (Some(Open::List) | None, b'{') => self.object(rest, last, visit),
+            (Some(Open::Container), b'}') | (Some(Open::List), b']') => {
+                self.open.pop();
                 Some(1)
             }
-            (Place::Documents, _) if rest.starts_with(BYTE_ORDER_MARK) => Some(BYTE_ORDER_MARK.len()),
-            (Place::Documents, _) if BYTE_ORDER_MARK.starts_with(rest) && !last => None,
-            (Place::Documents, _) => {
+            (Some(Open::Container), b'"') => self.member(rest),
+            (Some(Open::Container), _) => Some(self.leave_container()),
+            (Some(Open::List), other) => {
+                visit(Item::Undecodable(Undecodable::NotAnObject));
+                self.skip = Some(Skip::value(other));
+                Some(0)
+            }
+            (None, b'[') => {
+                self.open.push(Open::List);
+                Some(1)
+            }
+            (None, _) if rest.starts_with(BYTE_ORDER_MARK) => Some(BYTE_ORDER_MARK.len()),
+            (None, _) if BYTE_ORDER_MARK.starts_with(rest) && !last => None,
+            (None, _) => {
                 self.junk = true;
                 visit(Item::Undecodable(Undecodable::NotAnObject));
                 self.skip = Some(Skip::Line);
                 Some(0)
             }
-            (Place::Container, b'}') => {
-                self.place = Place::Documents;
-                Some(1)
-            }
-            (Place::Container, b'"') => {
-                let (key, value_at) = member(rest)?;
-                if is_records(key) {
-                    return Some(self.enter_records(rest, value_at));
-                }
+        }
+    }
+
+    /// A key of a container and its value, which is passed over unless it is `Records`.
+    fn member(&mut self, rest: &[u8]) -> Option<usize> {
+        match member(&rest[..rest.len().min(self.max_record)]) {
+            Member::Whole { key, value_at } if is_records(key) => Some(self.enter_list(rest, value_at)),
+            Member::Whole { value_at, .. } => {
                 self.skip = Some(Skip::value(rest[value_at]));
                 Some(value_at)
             }
-            (Place::Container, _) => {
-                self.fail(Broken::Malformed);
-                Some(1)
-            }
-            (Place::List { in_container }, b']') => {
-                self.place = if in_container { Place::Container } else { Place::Documents };
-                Some(1)
-            }
-            (Place::List { .. }, b'{') => self.record(rest, visit),
-            (Place::List { .. }, other) => {
-                visit(Item::Undecodable(Undecodable::NotAnObject));
-                self.skip = Some(Skip::value(other));
-                Some(0)
-            }
+            Member::Cut if rest.len() <= self.max_record => None,
+            Member::Cut | Member::Malformed => Some(self.leave_container()),
         }
     }
 
-    /// An object between documents: a container of records, or a record itself.
-    fn document(&mut self, rest: &[u8], last: bool, visit: &mut dyn FnMut(Item<'_>)) -> Option<usize> {
-        if self.lines {
-            return self.line(rest, last, visit);
-        }
-        if let Some(value_at) = records_value(rest, Depth::FirstKey) {
-            return Some(self.enter_records(rest, value_at));
-        }
+    /// Something stands in a container where no JSON may stand: the next line is the next thing that may be
+    /// one.
+    fn leave_container(&mut self) -> usize {
+        self.fail(Broken::Malformed);
+        self.open.clear();
+        self.lines = true;
+        self.skip = Some(Skip::Line);
+        0
+    }
+
+    /// An object between documents or in a list: a container of records, or a record itself.
+    fn object(&mut self, rest: &[u8], last: bool, visit: &mut dyn FnMut(Item<'_>)) -> Option<usize> {
         let limit = rest.len().min(self.max_record);
-        let mut extent = Extent::default();
-        match extent.scan(&rest[..limit]) {
-            Some(end) => {
-                if let Some(next) = broken_line(&rest[..end]) {
-                    return Some(self.resume_at_line(next, visit));
-                }
-                if let Some(value_at) = records_value(&rest[..end], Depth::AnyKey) {
-                    return Some(self.enter_records(rest, value_at));
-                }
-                visit(item(&rest[..end], &extent));
-                Some(end)
-            }
-            None if !last && rest.len() <= self.max_record => None,
-            None => {
-                if let Some(value_at) = records_value(&rest[..limit], Depth::AnyKey) {
-                    return Some(self.enter_records(rest, value_at));
-                }
-                if let Some(next) = next_line_with_object(&rest[..limit]) {
-                    return Some(self.resume_at_line(next, visit));
-                }
-                if rest.len() <= self.max_record {
-                    return None;
-                }
-                // Too large for a record; walked key by key, should `Records` come after all.
-                visit(Item::Undecodable(Undecodable::TooLarge));
-                self.place = Place::Container;
-                Some(1)
-            }
+        if let Some(value_at) = records_value(&rest[..limit], Depth::FirstKey)
+            && let Some(taken) = self.enter_container(rest, value_at)
+        {
+            return Some(taken);
         }
-    }
-
-    /// A document in input where each stands on a line of its own.
-    fn line(&mut self, rest: &[u8], last: bool, visit: &mut dyn FnMut(Item<'_>)) -> Option<usize> {
-        let end = memchr::memchr(b'\n', rest);
+        if self.lines {
+            return self.line(rest, visit);
+        }
+        let mut extent = Extent::default();
+        let end = extent.scan(&rest[..limit]);
         if end.is_none() && !last && rest.len() <= self.max_record {
             return None;
         }
-        let line = &rest[..end.unwrap_or(rest.len())];
-        let mut extent = Extent::default();
-        match extent.scan(line) {
-            Some(end) if end <= self.max_record => {
-                visit(item(&line[..end], &extent));
-                return Some(end);
-            }
-            Some(_) => visit(Item::Undecodable(Undecodable::TooLarge)),
-            None if end.is_none() && last => return None,
-            None => visit(Item::Undecodable(if line.len() > self.max_record {
-                Undecodable::TooLarge
-            } else {
-                malformed(line)
-            })),
+        let seen = &rest[..end.unwrap_or(limit)];
+        if let Some(next) = next_line_with_object(seen).filter(|_| end.is_none() || !is_json(seen)) {
+            return Some(self.resume_at_line(next, visit));
         }
+        if self.open.is_empty()
+            && let Some(value_at) = records_value(seen, Depth::AnyKey)
+            && let Some(taken) = self.enter_container(rest, value_at)
+        {
+            return Some(taken);
+        }
+        match end {
+            Some(end) => {
+                visit(item(seen, &extent));
+                Some(end)
+            }
+            None if rest.len() <= self.max_record => None,
+            None => {
+                visit(Item::Undecodable(Undecodable::TooLarge));
+                Some(self.pass_too_large())
+            }
+        }
+    }
+
+    /// An object in input where each document stands on a line of its own.
+    fn line(&mut self, rest: &[u8], visit: &mut dyn FnMut(Item<'_>)) -> Option<usize> {
+        let limit = rest.len().min(self.max_record);
+        let newline = memchr::memchr(b'\n', &rest[..limit]);
+        let line = &rest[..newline.unwrap_or(limit)];
+        let mut extent = Extent::default();
+        if let Some(end) = extent.scan(line) {
+            let object = &line[..end];
+            if self.open.is_empty()
+                && let Some(value_at) = records_value(object, Depth::AnyKey)
+                && let Some(taken) = self.enter_container(rest, value_at)
+            {
+                return Some(taken);
+            }
+            visit(item(object, &extent));
+            return Some(end);
+        }
+        if newline.is_none() && rest.len() <= self.max_record {
+            // Cut off, or there is more of it to come.
+            return None;
+        }
+        let too_large = newline.is_none();
+        visit(Item::Undecodable(if too_large { Undecodable::TooLarge } else { not_closed() }));
+        self.open.clear();
         self.skip = Some(Skip::Line);
         Some(0)
     }
 
-    /// An object that is a record, as far as its limit allows.
-    fn record(&mut self, rest: &[u8], visit: &mut dyn FnMut(Item<'_>)) -> Option<usize> {
-        let limit = rest.len().min(self.max_record);
-        let mut extent = Extent::default();
-        if let Some(end) = extent.scan(&rest[..limit]) {
-            visit(item(&rest[..end], &extent));
-            return Some(end);
-        }
-        if rest.len() <= self.max_record {
+    /// Enters an object that has `Records`; not if it is an element of a list and they are no list, which a
+    /// record may have.
+    fn enter_container(&mut self, rest: &[u8], value_at: usize) -> Option<usize> {
+        let nested = !self.open.is_empty();
+        if nested && (rest[value_at] != b'[' || self.open.len() > MAX_DEPTH) {
             return None;
         }
-        visit(Item::Undecodable(Undecodable::TooLarge));
-        self.skip = Some(Skip::value(b'{'));
-        Some(0)
+        self.open.push(Open::Container);
+        Some(self.enter_list(rest, value_at))
     }
 
     /// Goes on at the value of `Records`.
-    fn enter_records(&mut self, rest: &[u8], value_at: usize) -> usize {
+    fn enter_list(&mut self, rest: &[u8], value_at: usize) -> usize {
         if rest[value_at] == b'[' {
-            self.place = Place::List { in_container: true };
+            self.open.push(Open::List);
             return value_at + 1;
         }
         self.fail(Broken::RecordsNotAList);
-        self.place = Place::Container;
         self.skip = Some(Skip::value(rest[value_at]));
         value_at
     }
 
-    /// Gives up the document at hand and goes on where the next line opens an object.
+    /// Passes an object that is too large for a record; between documents key by key, should `Records` come
+    /// after all.
+    fn pass_too_large(&mut self) -> usize {
+        if self.open.is_empty() {
+            self.open.push(Open::Container);
+            return 1;
+        }
+        self.skip = Some(Skip::value(b'{'));
+        0
+    }
+
+    /// Gives up the object at hand, with all that is open around it, and goes on where the next line opens an
+    /// object.
     fn resume_at_line(&mut self, next: usize, visit: &mut dyn FnMut(Item<'_>)) -> usize {
-        visit(Item::Undecodable(Undecodable::Malformed(not_closed())));
+        visit(Item::Undecodable(not_closed()));
+        self.open.clear();
         self.lines = true;
         next
     }
@@ -310,7 +325,7 @@ fn records_value(object: &[u8], depth: Depth) -> Option<usize> {
     let mut at = 1;
     loop {
         at += separators(&object[at..]);
-        let (key, value_at) = member(&object[at..])?;
+        let Member::Whole { key, value_at } = member(&object[at..]) else { return None };
         at += value_at;
         if is_records(key) {
             return Some(at);
@@ -322,18 +337,31 @@ fn records_value(object: &[u8], depth: Depth) -> Option<usize> {
     }
 }
 
-/// The key, in its quotes, at the start of these bytes, and where its value starts.
-fn member(bytes: &[u8]) -> Option<(&[u8], usize)> {
-    if *bytes.first()? != b'"' {
-        return None;
+/// What stands where a key should.
+enum Member<'b> {
+    /// The key, in its quotes, and where its value starts.
+    Whole { key: &'b [u8], value_at: usize },
+    /// The bytes end before the value.
+    Cut,
+    /// No key, or no colon behind it.
+    Malformed,
+}
+
+fn member(bytes: &[u8]) -> Member<'_> {
+    match bytes.first() {
+        None => return Member::Cut,
+        Some(b'"') => {}
+        Some(_) => return Member::Malformed,
     }
-    let key_end = Skip::value(b'"').scan(bytes)?;
+    let Some(key_end) = Skip::value(b'"').scan(bytes) else { return Member::Cut };
     let colon = key_end + separators(&bytes[key_end..]);
-    if *bytes.get(colon)? != b':' {
-        return None;
+    match bytes.get(colon) {
+        None => return Member::Cut,
+        Some(b':') => {}
+        Some(_) => return Member::Malformed,
     }
     let value_at = colon + 1 + separators(&bytes[colon + 1..]);
-    (value_at < bytes.len()).then(|| (&bytes[..key_end], value_at))
+    if value_at == bytes.len() { Member::Cut } else { Member::Whole { key: &bytes[..key_end], value_at } }
 }
 
 fn is_records(key: &[u8]) -> bool {
@@ -347,26 +375,19 @@ fn separators(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| b" \t\r\n,\x1e".contains(byte)).count()
 }
 
-/// If this document swallowed the lines behind a broken one: where the next line starts.
-fn broken_line(document: &[u8]) -> Option<usize> {
-    let next = next_line_with_object(document)?;
-    let valid = serde_json::from_slice::<serde::de::IgnoredAny>(document).is_ok();
-    (!valid).then_some(next)
-}
-
+/// Where the first line starts that opens an object, behind these bytes' own first line. A raw line break stands
+/// in no string, and printers that break lines put nothing behind a brace.
 fn next_line_with_object(bytes: &[u8]) -> Option<usize> {
-    memmem::find(bytes, b"\n{").map(|at| at + 1)
+    let first = memchr::memchr(b'\n', bytes)?;
+    memmem::find(&bytes[first..], b"\n{\"").map(|at| first + at + 1)
 }
 
-fn malformed(line: &[u8]) -> Undecodable {
-    match serde_json::from_slice::<serde::de::IgnoredAny>(line) {
-        Err(error) => Undecodable::Malformed(error),
-        Ok(_) => Undecodable::NotAnObject,
-    }
+fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
 
-fn not_closed() -> serde_json::Error {
-    serde::de::Error::custom("the line ends inside the record")
+fn not_closed() -> Undecodable {
+    Undecodable::Malformed(serde::de::Error::custom("the line ends inside the record"))
 }
 
 #[cfg(test)]
@@ -395,7 +416,7 @@ mod tests {
 
     #[test]
     fn every_shape_in_every_window() {
-        let cases: [(&str, &[&str], Option<&str>); 32] = [
+        let cases: [(&str, &[&str], Option<&str>); 39] = [
             (r#"{"Records":[{"a":1},{"b":2}]}"#, &[r#"{"a":1}"#, r#"{"b":2}"#], None),
             (
                 "\u{feff} {\n \"Records\" : [\n {\"a\":1} ,\n {\"b\":2}\n ]\n}\n",
@@ -453,6 +474,41 @@ mod tests {
                 &["!malformed", "!malformed", r#"{"c":3}"#, r#"{"d":4}"#],
                 None,
             ),
+            (
+                "{\"a\":1\n{\"Records\":[{\"b\":2}]}\n{\"v\":1,\"Records\":[{\"c\":3}]}\n",
+                &["!malformed", r#"{"b":2}"#, r#"{"c":3}"#],
+                None,
+            ),
+            (
+                "{\"Records\":[{\"a\":\"cut\n{\"Records\":[{\"b\":2}]}\n{\"Records\":[{\"c\":3}]}\n",
+                &["!malformed", r#"{"b":2}"#, r#"{"c":3}"#],
+                None,
+            ),
+            (
+                "{\"Records\":[{\"a\":1},\n{\"Records\":[{\"b\":2}]}\n{\"Records\":[{\"c\":3}]}\n",
+                &[r#"{"a":1}"#, r#"{"b":2}"#, r#"{"c":3}"#],
+                Some("truncated-json"),
+            ),
+            (
+                "{\"Records\":[{\"a\":1}],\"b\" \n{\"Records\":[{\"c\":3}]}\n",
+                &[r#"{"a":1}"#, r#"{"c":3}"#],
+                Some("malformed-json"),
+            ),
+            (
+                "{\"Records\":[{\"a\":1}] x\n{\"Records\":[{\"c\":3}]}\n",
+                &[r#"{"a":1}"#, r#"{"c":3}"#],
+                Some("malformed-json"),
+            ),
+            (
+                r#"[{"Records":[{"a":1}]},{"Records":[{"b":2}]},{"Records":7},{"c":3}]"#,
+                &[r#"{"a":1}"#, r#"{"b":2}"#, r#"{"Records":7}"#, r#"{"c":3}"#],
+                None,
+            ),
+            (
+                r#"{"Records":[],"0123456789012345678901234567890123456789012345678901234567890":1}"#,
+                &[],
+                Some("malformed-json"),
+            ),
             ("{\"a\":1}\n{\"b\":", &[r#"{"a":1}"#], Some("truncated-json")),
             (r#"{"Records""#, &[], Some("truncated-json")),
             ("{", &[], Some("truncated-json")),
@@ -482,16 +538,33 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_end_and_windows_do_not_matter() {
+    fn any_input_ends_and_windows_do_not_matter() {
+        const PIECES: [&str; 16] = [
+            "{",
+            "}",
+            "[",
+            "]",
+            "\"",
+            "\\",
+            ":",
+            ",",
+            "1",
+            " ",
+            "\n",
+            "\n{\"",
+            "{\"Records\":[",
+            "]}",
+            "{\"a\":1}",
+            "{\"v\":2,\"Records\":",
+        ];
         let mut state = 7_u64;
-        for round in 0..20_000_usize {
-            let input: Vec<u8> = (0..round % 60)
-                .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    b"{}[]\"\\:,1 \n{R"[(state >> 33) as usize % 13]
-                })
-                .collect();
-            for max_record in [10, 1000] {
+        for round in 0..40_000_usize {
+            let mut input = Vec::new();
+            for _ in 0..round % 40 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                input.extend_from_slice(PIECES[(state >> 33) as usize % PIECES.len()].as_bytes());
+            }
+            for max_record in [10, 30, 1000] {
                 let whole = split(&input, 1000, max_record);
                 for step in [1, 5] {
                     let found = split(&input, step, max_record);

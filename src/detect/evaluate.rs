@@ -4,12 +4,14 @@
 //! below an omitted container is *unknown*, and so is a keyword that was not found while something is
 //! missing. And, or and not follow Kleene.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
+use aho_corasick::AhoCorasick;
 use jiff::tz::TimeZone;
 
 use crate::event::{Event, FieldPath, Kind, Value};
-use crate::sigma::{Case, Condition, Expression, Glob, Number, Relation, Test, TimePart, fold};
+use crate::sigma::{Case, Condition, Expression, Globs, Number, Relation, Test, TimePart};
 
 /// The truth of an expression; ordered so that *and* is the minimum and *or* the maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +43,7 @@ fn expression(expression: &Expression, condition: &Condition, event: &Event<'_>)
         },
         Expression::Selection(index) => part(&condition.selections[*index].1),
         Expression::Field(path, test) => field(path, test, event),
-        Expression::Keyword(glob) => match keyword(glob, event.root()) {
+        Expression::Keyword(globs) => match keyword(globs, event.root()) {
             false if !event.omitted().is_empty() => Verdict::Unknown,
             found => Verdict::from(found),
         },
@@ -93,7 +95,7 @@ fn field(path: &FieldPath, test: &Test, event: &Event<'_>) -> Verdict {
     let any = |test: &mut dyn FnMut(Value<'_>) -> bool| path.any(root, test);
     let holds = match test {
         Test::Equals(words) => any(&mut |value| scalars(value, &mut |text| words.contains(text))),
-        Test::Like(glob) => any(&mut |value| texts(value, &mut |text| glob.matches(text))),
+        Test::Like(globs) => any(&mut |value| texts(value, &mut |text| globs.matches(text))),
         Test::Regex(regex) => any(&mut |value| texts(value, &mut |text| regex.is_match(text))),
         Test::Cidr(network) => any(&mut |value| {
             scalars(value, &mut |text| text.parse().is_ok_and(|address: IpAddr| network.contains(&address)))
@@ -108,13 +110,10 @@ fn field(path: &FieldPath, test: &Test, event: &Event<'_>) -> Verdict {
                 time_part(*part, text).is_some_and(|value| operator.holds(value, *number))
             })
         }),
-        Test::Reference(other, relation, case) => any(&mut |value| {
-            scalars(value, &mut |text| {
-                other.any(root, &mut |value| {
-                    scalars(value, &mut |other| relates(*relation, *case, text, other))
-                })
-            })
-        }),
+        Test::Reference(other, relation, case) => {
+            let others = Others::gather(other, root, *relation, *case);
+            any(&mut |value| scalars(value, &mut |text| others.relate(text)))
+        }
     };
     Verdict::from(holds)
 }
@@ -142,36 +141,66 @@ fn scalars(value: Value<'_>, test: &mut dyn FnMut(&str) -> bool) -> bool {
     elements(value, &mut |value| value.scalar_text().is_some_and(|text| test(&text)))
 }
 
-/// Whether the test holds for a text: that of a scalar, the compact JSON of an object or list, or an element's.
+/// Whether the test holds for a text: that of a scalar, the compact JSON of an object or list, or the text of
+/// what stands in the list at any depth. Lists within the list have no text of their own, so that depth costs
+/// nothing.
 fn texts(value: Value<'_>, test: &mut dyn FnMut(&str) -> bool) -> bool {
-    match value.kind() {
-        Kind::Array(mut list) => list.any(|value| texts(value, test)) || test(&value.to_json()),
+    let in_list = elements(value, &mut |value| match value.kind() {
         Kind::Object(_) => test(&value.to_json()),
         _ => value.scalar_text().is_some_and(|text| test(&text)),
-    }
+    });
+    in_list || matches!(value.kind(), Kind::Array(_)) && test(&value.to_json())
 }
 
 /// Whether any string or number of the value fits; keys and booleans are not looked at.
-fn keyword(glob: &Glob, value: Value<'_>) -> bool {
+fn keyword(globs: &Globs, value: Value<'_>) -> bool {
     match value.kind() {
         Kind::Null | Kind::Bool(_) => false,
-        Kind::Number(number) => glob.matches(&number.text()),
-        Kind::String(text) => glob.matches(text),
-        Kind::Array(mut list) => list.any(|value| keyword(glob, value)),
-        Kind::Object(mut members) => members.any(|(_, value)| keyword(glob, value)),
+        Kind::Number(number) => globs.matches(&number.text()),
+        Kind::String(text) => globs.matches(text),
+        Kind::Array(mut list) => list.any(|value| keyword(globs, value)),
+        Kind::Object(mut members) => members.any(|(_, value)| keyword(globs, value)),
     }
 }
 
-fn relates(relation: Relation, case: Case, text: &str, other: &str) -> bool {
-    let (text, other) = match case {
-        Case::Counts => (text.into(), other.into()),
-        Case::Ignored => (fold(text), fold(other)),
-    };
-    match relation {
-        Relation::Equals => text == other,
-        Relation::Contains => text.contains(&*other),
-        Relation::StartsWith => text.starts_with(&*other),
-        Relation::EndsWith => text.ends_with(&*other),
+/// The texts of the other field of a reference, ready to be compared with many.
+enum Others {
+    Equal(Case, HashSet<String>),
+    Part(Case, Relation, AhoCorasick),
+}
+
+impl Others {
+    fn gather(path: &FieldPath, root: Value<'_>, relation: Relation, case: Case) -> Self {
+        let mut texts = HashSet::new();
+        path.any(root, &mut |value| {
+            scalars(value, &mut |text| {
+                texts.insert(case.apply(text).into_owned());
+                false
+            })
+        });
+        match relation {
+            Relation::Equals => Others::Equal(case, texts),
+            relation => {
+                let search = AhoCorasick::new(texts)
+                    .expect("a record is too small to exhaust the automaton's numbers");
+                Others::Part(case, relation, search)
+            }
+        }
+    }
+
+    fn relate(&self, text: &str) -> bool {
+        match self {
+            Others::Equal(case, others) => others.contains(&*case.apply(text)),
+            Others::Part(case, relation, search) => {
+                let text = case.apply(text);
+                let mut found = search.find_overlapping_iter(text.as_bytes());
+                match relation {
+                    Relation::StartsWith => found.any(|part| part.start() == 0),
+                    Relation::EndsWith => found.any(|part| part.end() == text.len()),
+                    Relation::Contains | Relation::Equals => found.next().is_some(),
+                }
+            }
+        }
     }
 }
 

@@ -4,12 +4,13 @@
 //! event sources, or one of some texts anywhere in the record. It only ever over-approximates: where the
 //! bytes may hide something, every detection that they could concern stays a candidate.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use aho_corasick::AhoCorasick;
 
 use crate::event::{Anchor, Glance};
-use crate::sigma::{Condition, Expression, Test};
+use crate::sigma::{Condition, Expression, Globs, Test};
 
 /// The number of a detection.
 pub(super) type Number = u32;
@@ -185,7 +186,8 @@ impl Need {
             }
             Expression::AtLeast(0, _) | Expression::Not(_) | Expression::Succeeded => Need::default(),
             Expression::Selection(index) => selections.get(*index).cloned().unwrap_or_default(),
-            Expression::Keyword(glob) => Need { texts: longest(glob.literals()), ..Need::default() },
+            // Scalars only, whose text stands in the record as it is.
+            Expression::Keyword(globs) => Need { texts: one_each(globs, fragment), ..Need::default() },
             Expression::Field(path, test) => Need::of_test(path.as_str(), test),
         }
     }
@@ -198,7 +200,7 @@ impl Need {
                 let texts: Option<BTreeSet<String>> = words.folded().map(|word| fragment(&word)).collect();
                 Need { texts, ..Need::default() }
             }
-            (_, Test::Like(glob)) => Need { texts: longest(glob.literals()), ..Need::default() },
+            (_, Test::Like(globs)) => Need { texts: one_each(globs, compact_fragment), ..Need::default() },
             _ => Need::default(),
         }
     }
@@ -241,14 +243,31 @@ fn bytes(words: &crate::sigma::Words) -> BTreeSet<Box<[u8]>> {
     words.folded().map(|word| word.as_bytes().into()).collect()
 }
 
-fn longest<'t>(texts: impl Iterator<Item = std::borrow::Cow<'t, str>>) -> Option<BTreeSet<String>> {
-    let longest = texts.filter_map(|text| fragment(&text)).max_by_key(String::len)?;
-    Some(BTreeSet::from([longest]))
+/// The longest fragment of each pattern; nothing if one of them has none.
+fn one_each(globs: &Globs, fragment: fn(&str) -> Option<String>) -> Option<BTreeSet<String>> {
+    let longest = |literals: &mut dyn Iterator<Item = Cow<'_, str>>| {
+        literals.filter_map(|text| fragment(&text)).max_by_key(String::len)
+    };
+    globs.literals().map(|mut literals| longest(&mut literals)).collect()
 }
 
 /// The longest part of a text that JSON can only write in one way, escapes `\u` aside.
 fn fragment(text: &str) -> Option<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || " _-.:@*+=,;()".contains(c);
-    let fragment = text.split(|c| !plain(c)).max_by_key(|part| part.len())?;
-    (fragment.len() >= MIN_TEXT).then(|| fragment.to_owned())
+    long_enough(text.split(|c| !is_plain(c)))
+}
+
+/// As [`fragment`], of a text that may be compact JSON, where the record may have white space behind marks: a
+/// comma may be a mark, and a colon behind a quote.
+fn compact_fragment(text: &str) -> Option<String> {
+    let parts = text.split(|c| c == ',' || !is_plain(c));
+    long_enough(parts.map(|part| part.trim_start_matches(':')))
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || " _-.:@*+=,;()".contains(c)
+}
+
+fn long_enough<'t>(parts: impl Iterator<Item = &'t str>) -> Option<String> {
+    let longest = parts.max_by_key(|part| part.len())?;
+    (longest.len() >= MIN_TEXT).then(|| longest.to_owned())
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::{Token, Tokens};
 use crate::sigma::{RuleFile, compile};
 
 fn detections(rules: &[String]) -> Detections {
@@ -308,6 +309,55 @@ fn attempts_can_be_left_out() {
 }
 
 #[test]
+fn white_space_hides_nothing() {
+    let cases = [
+        ("p|contains: '\"mfa\":true'", r#"{"p":{"mfa" : true}}"#),
+        ("p|contains: '[1000,2000]'", r#"{"p":{"x":[1000, 2000]}}"#),
+        ("p|contains: '\"on\":false,'", r#"{"p":{"on" :false , "x":1}}"#),
+        ("p|contains: ':null'", r#"{"p":{"n": null}}"#),
+        ("p: '*\"k\":true*'", r#"{"p":{"k": true}}"#),
+    ];
+    for (item, record) in cases {
+        let detections = detections(&[rule(1, &format!("s: {{{item}}}\ncondition: s"))]);
+        for plainly in [false, true] {
+            assert_eq!(run(&detections, record, plainly).unwrap().len(), 1, "{item} on {record}");
+        }
+    }
+}
+
+#[test]
+fn fields_are_compared_with_each_other() {
+    let many =
+        |range: std::ops::Range<usize>| range.map(|i| format!("\"x{i}\"")).collect::<Vec<_>>().join(",");
+    let cases = [
+        ("a|fieldref: b", r#"{"a":["x","Y"],"b":["z","y"]}"#.to_owned(), 1),
+        ("a|fieldref|cased: b", r#"{"a":["x","Y"],"b":["z","y"]}"#.to_owned(), 0),
+        ("a|fieldref|startswith: b", r#"{"a":"abc","b":["bc","AB"]}"#.to_owned(), 1),
+        ("a|fieldref|startswith: b", r#"{"a":"abc","b":["bc","c"]}"#.to_owned(), 0),
+        ("a|fieldref|endswith: b", r#"{"a":"abc","b":["bc","a"]}"#.to_owned(), 1),
+        ("a|fieldref|endswith: b", r#"{"a":"abc","b":["ab","a"]}"#.to_owned(), 0),
+        ("a|fieldref|contains: b", r#"{"a":"abc","b":["B"]}"#.to_owned(), 1),
+        ("a|fieldref|contains: b", r#"{"a":"abc"}"#.to_owned(), 0),
+        (
+            "a|fieldref|contains: b",
+            format!(r#"{{"a":[{}],"b":[{}]}}"#, many(0..30_000), many(40_000..70_000)),
+            0,
+        ),
+    ];
+    for (item, record, expected) in cases {
+        let detections = detections(&[rule(1, &format!("s: {{{item}}}\ncondition: s"))]);
+        assert_eq!(run(&detections, &record, false).unwrap().len(), expected, "{item} on {record:.60}");
+    }
+}
+
+#[test]
+fn a_replaced_member_is_not_there() {
+    let detections = detections(&[rule(1, "s: {eventSource: b}\nk: [Evil]\ncondition: s and not k")]);
+    let record = r#"{"eventName":"Good","eventSource":"b","x":"Evil","x":"ok"}"#;
+    assert_eq!(run(&detections, record, false).unwrap().len(), 1);
+}
+
+#[test]
 fn the_index_narrows_what_it_can() {
     let cases = [
         ("s: {eventSource: iam.amazonaws.com, eventName: [A, B]}\ncondition: s", Narrowing::EventName),
@@ -411,10 +461,21 @@ fn record() -> impl Strategy<Value = String> {
         prop::collection::btree_set(plain, 0..4).prop_map(|set| set.into_iter().map(str::to_owned).collect());
     let wild = prop::collection::vec(member, 0..7);
     let parts = (prop::option::weighted(0.8, ordinary), prop_oneof![plain, wild]);
-    parts.prop_map(|(ordinary, members): (Option<String>, Vec<String>)| {
+    let printed = prop::bool::weighted(0.2);
+    (parts, printed).prop_map(|((ordinary, members), printed): ((Option<String>, Vec<String>), bool)| {
         let members: Vec<String> = ordinary.into_iter().chain(members).collect();
-        format!("{{{}}}", members.join(","))
+        let record = format!("{{{}}}", members.join(","));
+        if printed { spread(&record) } else { record }
     })
+}
+
+/// The record with white space behind every mark, as a printer might write it.
+fn spread(record: &str) -> String {
+    let tokens = Tokens::new(record).map(|token| match token {
+        Token::Mark(mark) => format!("{mark} \n "),
+        Token::String(text) | Token::Literal(text) => text.to_owned(),
+    });
+    tokens.collect()
 }
 
 fn selection() -> impl Strategy<Value = String> {
@@ -456,6 +517,10 @@ fn selection() -> impl Strategy<Value = String> {
             "''",
             "~",
             "oot",
+            "'22,1.50'",
+            "',true,'",
+            "'\"type\":\"Root\"'",
+            "'\":true'",
         ][..],
     );
     let item = (field, modifier, prop::collection::vec(value, 1..3)).prop_map(|(field, modifier, values)| {

@@ -23,7 +23,8 @@ pub use glance::{Anchor, Field, Glance};
 pub use outcome::Outcome;
 pub use parse::{MAX_DEPTH, Parser, Undecodable};
 pub use path::FieldPath;
-pub use tokens::{Token, Tokens, compact};
+use tokens::compact;
+pub use tokens::{Token, Tokens};
 pub use value::{Kind, Number, Value};
 
 /// The top-level fields whose content CloudTrail leaves out when it is too large.
@@ -35,6 +36,7 @@ pub const CONTAINERS: [&str; 4] =
 /// It borrows from the record and from the [`Parser`] that made it.
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'e> {
+    record: &'e [u8],
     raw: &'e str,
     root: Value<'e>,
     repaired: bool,
@@ -57,11 +59,11 @@ pub struct EventKey<'e> {
 }
 
 impl<'e> Event<'e> {
-    fn new(raw: &'e str, root: Value<'e>, repaired: bool) -> Self {
-        Self { raw, root, repaired, omitted: Omitted::of(root) }
+    fn new(record: &'e [u8], raw: &'e str, root: Value<'e>, repaired: bool) -> Self {
+        Self { record, raw, root, repaired, omitted: Omitted::of(root) }
     }
 
-    /// The record's own text; valid JSON, one object.
+    /// The record's own text, repaired if need be; valid JSON, one object.
     #[must_use]
     pub fn raw(&self) -> &'e str {
         self.raw
@@ -108,7 +110,7 @@ impl<'e> Event<'e> {
     pub fn key(&self) -> EventKey<'e> {
         let part = |name| self.text(&[name]).unwrap_or_default();
         let id = match part("eventID") {
-            id if id.is_empty() => hex(&Sha256::digest(compact(self.raw))).into(),
+            id if id.is_empty() => hex(&Sha256::digest(compact(self.record))).into(),
             id => id,
         };
         EventKey { account: part("recipientAccountId"), region: part("awsRegion"), id }
@@ -193,6 +195,13 @@ mod tests {
         let dense = with_event(r#"{"awsRegion":"eu-west-1"}"#, |event| event.key().id.into_owned());
         assert_eq!(spaced, dense);
         assert_eq!(dense.len(), 64);
+    }
+
+    #[test]
+    fn what_is_repaired_alike_is_not_the_same() {
+        let ids = [&b"{\"a\":\"\xff\"}"[..], b"{\"a\":\"\xfe\"}", br#"{"a":"\ud800"}"#, br#"{"a":"\udfff"}"#]
+            .map(|record| Parser::default().parse(record, |event| event.key().id.into_owned()).unwrap());
+        assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
     }
 
     #[test]

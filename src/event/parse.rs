@@ -5,6 +5,7 @@
 //! U+FFFD. Both ways give the same nodes.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
@@ -14,10 +15,13 @@ use simd_json::tape;
 
 use super::Event;
 use super::tokens::{Token, Tokens};
-use super::value::{Node, Value};
+use super::value::{Kind, Members, Node, Value};
 
 /// Objects and lists within each other beyond which a record is refused.
 pub const MAX_DEPTH: usize = 128;
+
+/// Keys of an object up to which each is compared with each.
+const MANY_KEYS: usize = 32;
 
 /// Why a record could not be evaluated.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +76,8 @@ impl Parser {
         if let Ok(raw) = std::str::from_utf8(record) {
             let mut nodes = recycle(std::mem::take(&mut self.nodes));
             if self.fast.parse(record, &mut nodes) && matches!(nodes[0], Node::Object { .. }) {
-                let result = look(Event::new(raw, Value::first(&nodes), false));
+                keep_the_last(&mut nodes);
+                let result = look(Event::new(record, raw, Value::first(&nodes), false));
                 self.nodes = recycle(nodes);
                 return Ok(result);
             }
@@ -102,9 +107,75 @@ impl Parser {
             }
             outcome => outcome.map(|()| &*text),
         };
-        let result = outcome.map(|raw| look(Event::new(raw, Value::first(&nodes), repaired)));
+        let result = outcome.map(|raw| {
+            keep_the_last(&mut nodes);
+            look(Event::new(record, raw, Value::first(&nodes), repaired))
+        });
         self.nodes = recycle(nodes);
         result
+    }
+}
+
+/// Of duplicate keys of an object keeps the last one. Hardly any record has some.
+fn keep_the_last(nodes: &mut Vec<Node<'_>>) {
+    let has_repeats = |at: usize| match Value::first(&nodes[at..]).kind() {
+        Kind::Object(members) => repeats(members),
+        _ => false,
+    };
+    if (0..nodes.len()).any(has_repeats) {
+        let mut kept = Vec::with_capacity(nodes.len());
+        copy_the_last(nodes, &mut kept);
+        *nodes = kept;
+    }
+}
+
+fn repeats(members: Members<'_>) -> bool {
+    let few = members.clone().take(MANY_KEYS + 1).count() <= MANY_KEYS;
+    if few {
+        let mut seen = [""; MANY_KEYS];
+        return members.enumerate().any(|(i, (key, _))| {
+            seen[i] = key;
+            seen[..i].contains(&key)
+        });
+    }
+    let mut seen = HashSet::new();
+    members.into_iter().any(|(key, _)| !seen.insert(key))
+}
+
+/// Copies the value that these nodes are, without the members that later ones of their key replace.
+fn copy_the_last<'e>(nodes: &[Node<'e>], kept: &mut Vec<Node<'e>>) {
+    let start = kept.len();
+    kept.push(nodes[0].clone());
+    match nodes[0] {
+        Node::Array { .. } => {
+            let mut at = 1;
+            while at < nodes.len() {
+                let end = at + nodes[at].span();
+                copy_the_last(&nodes[at..end], kept);
+                at = end;
+            }
+            kept[start] = Node::Array { count: kept.len() - start - 1 };
+        }
+        Node::Object { .. } => {
+            let (mut at, mut members, mut last) = (1, Vec::new(), HashMap::new());
+            while at < nodes.len() {
+                let (value, key) = (at + 1, &nodes[at]);
+                let end = value + nodes[value].span();
+                if let Node::String(key) = key {
+                    last.insert(&**key, at);
+                }
+                members.push((at, value, end));
+                at = end;
+            }
+            for (at, value, end) in members {
+                if matches!(&nodes[at], Node::String(key) if last.get(&**key) == Some(&at)) {
+                    kept.push(nodes[at].clone());
+                    copy_the_last(&nodes[value..end], kept);
+                }
+            }
+            kept[start] = Node::Object { count: kept.len() - start - 1 };
+        }
+        _ => {}
     }
 }
 
@@ -338,6 +409,7 @@ mod tests {
             r#"{"a":"\u0043reate \"x\" \\ \/ \ud83d\ude00","a":"twice"}"#,
             r#"{"a":"\ud83d","b":"\ude00x","c":"\\ud83d"}"#,
             r#"{"$serde_json::private::Number":"1","$serde_json::private::RawValue":"2","x":"\ud800"}"#,
+            r#"{"a":1,"b":[{"c":1,"d":2,"c":3}],"a":{"x":1,"x":{"y":1,"y":2}}}"#,
             r#"{"a":1"#,
             r#"{"a":01}"#,
             r#"{"a":}"#,
@@ -357,6 +429,17 @@ mod tests {
             let (fast, slow) = both(&case);
             assert_eq!(fast, slow, "{:.100}", String::from_utf8_lossy(&case));
         }
+    }
+
+    #[test]
+    fn of_duplicate_keys_the_last_is_kept() {
+        let json = |record: &str| {
+            Parser::default().parse(record.as_bytes(), |event| event.root().to_json()).unwrap()
+        };
+        let record = r#"{"a":1,"b":[{"c":1,"d":2,"c":3}],"a":{"x":1,"x":[{"y":1,"y":2}]}}"#;
+        assert_eq!(json(record), r#"{"b":[{"d":2,"c":3}],"a":{"x":[{"y":2}]}}"#);
+        let many: Vec<String> = (0..1_000).map(|i| format!(r#""k{}":{i}"#, i % 500)).collect();
+        assert!(json(&format!("{{{}}}", many.join(","))).starts_with(r#"{"k0":500,"k1":501,"#));
     }
 
     #[test]

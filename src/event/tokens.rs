@@ -60,15 +60,16 @@ impl<'t> Iterator for Tokens<'t> {
     }
 }
 
-/// JSON text without its insignificant white space; order, escapes and number text stay.
-#[must_use]
-pub fn compact(json: &str) -> String {
-    let mut compact = String::with_capacity(json.len());
-    for token in Tokens::new(json) {
-        match token {
-            Token::Mark(mark) => compact.push(mark),
-            Token::String(text) | Token::Literal(text) => compact.push_str(text),
+/// JSON without its insignificant white space; order, escapes, number text and bytes that are no UTF-8 stay.
+pub(super) fn compact(json: &[u8]) -> Vec<u8> {
+    let mut compact = Vec::with_capacity(json.len());
+    let mut at = 0;
+    while at < json.len() {
+        let end = if json[at] == b'"' { string_end(json, at) } else { at + 1 };
+        if !is_space(json[at]) {
+            compact.extend_from_slice(&json[at..end]);
         }
+        at = end;
     }
     compact
 }
@@ -97,13 +98,20 @@ mod tests {
     #[test]
     fn compact_keeps_order_escapes_and_numbers() {
         let spaced = "{ \"b\" : [ 1.50 , -0, 1E2 ,true ],\n\t\"a \\\" b\" : \"x  y\\u0041\" , \"a\":null}";
-        assert_eq!(compact(spaced), r#"{"b":[1.50,-0,1E2,true],"a \" b":"x  y\u0041","a":null}"#);
+        let dense = r#"{"b":[1.50,-0,1E2,true],"a \" b":"x  y\u0041","a":null}"#;
+        assert_eq!(compact(spaced.as_bytes()), dense.as_bytes());
+        let tokens = Tokens::new(spaced).map(|token| match token {
+            Token::Mark(mark) => mark.to_string(),
+            Token::String(text) | Token::Literal(text) => text.to_owned(),
+        });
+        assert_eq!(tokens.collect::<String>(), dense);
+        assert_eq!(compact(b"{ \"a\" : \"\xff \" }"), b"{\"a\":\"\xff \"}");
     }
 
     #[test]
     fn text_that_is_not_json_ends() {
         for text in ["\"abc", "\"abc\\", "}{", "é:é", "", "  "] {
-            let _ = compact(text);
+            let _ = (compact(text.as_bytes()), Tokens::new(text).count());
         }
     }
 }

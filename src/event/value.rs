@@ -1,7 +1,7 @@
 //! The values of a parsed record: a flat list of nodes and a cursor over it.
 //!
 //! Nodes stand in document order, each container before its content, so that a value is a slice. Numbers
-//! keep the text that the record has. Of duplicate keys the last one counts.
+//! keep the text that the record has. Of duplicate keys only the last one is there.
 
 use std::borrow::Cow;
 
@@ -53,14 +53,20 @@ pub(super) enum Node<'e> {
     },
 }
 
+impl Node<'_> {
+    /// How many nodes the value has that begins here, this one included.
+    pub(super) fn span(&self) -> usize {
+        match self {
+            Node::Array { count } | Node::Object { count } => count + 1,
+            _ => 1,
+        }
+    }
+}
+
 impl<'e> Value<'e> {
     /// The first value of a list of nodes; there must be one.
     pub(super) fn first(nodes: &'e [Node<'e>]) -> Self {
-        let count = match nodes[0] {
-            Node::Array { count } | Node::Object { count } => count,
-            _ => 0,
-        };
-        Self(&nodes[..=count])
+        Self(&nodes[..nodes[0].span()])
     }
 
     /// What it is.
@@ -83,11 +89,11 @@ impl<'e> Value<'e> {
         matches!(self.kind(), Kind::Null)
     }
 
-    /// The value of a key of an object, the last one if there are several.
+    /// The value of a key of an object.
     #[must_use]
     pub fn get(self, key: &str) -> Option<Value<'e>> {
-        let Kind::Object(members) = self.kind() else { return None };
-        members.filter(|(name, _)| *name == key).map(|(_, value)| value).last()
+        let Kind::Object(mut members) = self.kind() else { return None };
+        members.find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
     /// The text of a string, number or boolean.
@@ -169,7 +175,7 @@ impl<'e> Iterator for Elements<'e> {
     }
 }
 
-/// The keys and values of an object, in order, duplicates included.
+/// The keys and values of an object, in order; no key stands twice.
 #[derive(Debug, Clone)]
 pub struct Members<'e>(Elements<'e>);
 

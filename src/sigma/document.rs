@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::expression::{Condition, Expression};
 use super::item::{self, ItemError};
+use super::pattern::Case;
 use super::rule::{Attempts, Extension, Level, Place, Rule};
 use super::template::{Template, TemplateError};
 use super::yaml::{Data, Node};
@@ -165,6 +166,10 @@ fn check(document: &Node, faults: &mut Vec<Fault>) {
 
 fn check_conditions(node: &Node, faults: &mut Vec<Fault>) {
     let conditions = match &node.data {
+        Data::List(list) if list.is_empty() => {
+            faults.push(Fault { line: node.line, error: DocumentError::Missing("condition") });
+            return;
+        }
         Data::List(list) => list.iter().collect(),
         _ => vec![node],
     };
@@ -311,15 +316,8 @@ fn compile_selection(detection: &Detection) -> Result<Expression, DocumentError>
         ),
         Detection::AnyOf(parts) => Expression::Any(all(parts)?),
         Detection::And(parts) => Expression::All(all(parts)?),
-        Detection::Keywords(values) => Expression::Any(
-            values
-                .iter()
-                .map(|value| {
-                    item::keyword(value)
-                        .map_err(|source| DocumentError::Item { key: value.to_string(), source })
-                })
-                .collect::<Result<_, _>>()?,
-        ),
+        Detection::Keywords(values) => item::keywords(values, Case::Ignored)
+            .map_err(|source| DocumentError::Item { key: "keywords".to_owned(), source })?,
         Detection::ArrayMatch { .. } | Detection::Conditional { .. } => {
             return Err(DocumentError::ArrayMatching);
         }

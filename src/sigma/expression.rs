@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use regex::Regex;
 
-use super::pattern::{Case, Glob, Words};
+use super::pattern::{Case, Globs, Words};
 use crate::event::FieldPath;
 
 /// The compiled condition of a detection.
@@ -31,7 +31,7 @@ pub enum Expression {
     /// A test of a field.
     Field(FieldPath, Test),
     /// A string or number anywhere in the event fits.
-    Keyword(Glob),
+    Keyword(Globs),
     /// The call did not fail.
     Succeeded,
 }
@@ -42,7 +42,7 @@ pub enum Test {
     /// A scalar is one of these texts.
     Equals(Words),
     /// A text fits; objects and lists are compared as compact JSON text.
-    Like(Glob),
+    Like(Globs),
     /// A regular expression matches somewhere in a text; objects and lists as compact JSON text.
     Regex(Regex),
     /// A text is an address in this network.
@@ -114,7 +114,7 @@ pub enum Number {
 }
 
 impl Number {
-    /// Reads a decimal number; no infinities, no NaN.
+    /// Reads a decimal number; one beyond a float is infinite.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -123,7 +123,7 @@ impl Number {
             return None;
         }
         let int = text.parse().ok().map(Number::Int);
-        int.or_else(|| text.parse().ok().filter(|value: &f64| value.is_finite()).map(Number::Float))
+        int.or_else(|| text.parse().ok().map(Number::Float))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "only compared with a number that is a float already")]
@@ -165,7 +165,9 @@ mod tests {
         assert_eq!(holds("13.5", Operator::Less, "14"), Some(true));
         assert_eq!(holds("1e2", Operator::Equal, "100"), Some(true));
         assert_eq!(holds("9007199254740993", Operator::Greater, "9007199254740992"), Some(true));
-        for text in ["", "x", "inf", "NaN", "0x10", "1,5"] {
+        assert_eq!(holds("1E400", Operator::Greater, "5"), Some(true));
+        assert_eq!(holds("-1E400", Operator::Less, "0"), Some(true));
+        for text in ["", "x", "inf", "NaN", "0x10", "1,5", "e", "."] {
             assert!(Number::read(text).is_none(), "{text}");
         }
     }

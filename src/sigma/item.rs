@@ -6,7 +6,7 @@ use regex::RegexBuilder;
 use rsigma_parser::{DetectionItem, Modifier, SigmaValue, SpecialChar, StringPart};
 
 use super::expression::{Expression, Number, Operator, Relation, Test, TimePart};
-use super::pattern::{Case, Glob, GlobPart, Words};
+use super::pattern::{Case, GlobPart, Globs, Words};
 use crate::event::FieldPath;
 
 /// Bytes that one compiled regular expression may take.
@@ -80,7 +80,7 @@ pub(super) fn compile(item: &DetectionItem) -> Result<Expression, ItemError> {
         return Err(ItemError::NoValue);
     }
     let tests = match &item.field.name {
-        None => keywords(&item.values, &modifiers)?,
+        None => modified_keywords(&item.values, &modifiers)?,
         Some(name) => {
             let path = FieldPath::new(&rsigma_parser::fieldpath::unescape_brackets(name));
             tests(&item.values, &modifiers)?
@@ -93,10 +93,13 @@ pub(super) fn compile(item: &DetectionItem) -> Result<Expression, ItemError> {
     Ok(if modifiers.negated { Expression::Not(Box::new(joined)) } else { joined })
 }
 
-/// A value of a list of keywords: searched in every string and number of the event.
-pub(super) fn keyword(value: &SigmaValue) -> Result<Expression, ItemError> {
-    let parts = parts(value).ok_or(ItemError::Null("keyword"))?;
-    Ok(Expression::Keyword(positioned(parts, Some(Modifier::Contains), Case::Ignored)))
+/// A list of keywords: each is searched in every string and number of the event.
+pub(super) fn keywords(values: &[SigmaValue], case: Case) -> Result<Expression, ItemError> {
+    let patterns = values.iter().map(|value| {
+        let parts = parts(value).ok_or(ItemError::Null("keyword"))?;
+        Ok(positioned(parts, Some(Modifier::Contains)))
+    });
+    Ok(Expression::Keyword(Globs::new(patterns.collect::<Result<Vec<_>, _>>()?, case)))
 }
 
 impl Modifiers {
@@ -184,7 +187,7 @@ fn put(slot: &mut Option<Modifier>, modifier: Modifier) -> Result<(), ItemError>
     }
 }
 
-fn keywords(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec<Expression>, ItemError> {
+fn modified_keywords(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec<Expression>, ItemError> {
     let out_of_place = modifiers.operator.or(modifiers.position).or(modifiers.transforms.first().copied());
     if let Some(modifier) = out_of_place {
         return Err(ItemError::Meaningless(name(modifier)));
@@ -192,33 +195,39 @@ fn keywords(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec<Expressi
     if modifiers.time.is_some() {
         return Err(ItemError::Meaningless("time part"));
     }
-    values.iter().map(keyword).collect()
+    let groups = if modifiers.all { values.chunks(1) } else { values.chunks(values.len()) };
+    groups.map(|group| keywords(group, modifiers.case())).collect()
 }
 
-/// One test per value; whole texts are gathered into one test, unless each must be met by itself.
+/// One test per value; texts and patterns are gathered into one test of each kind, unless every value must be
+/// met by itself.
 fn tests(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec<Test>, ItemError> {
+    let groups = if modifiers.all { values.chunks(1) } else { values.chunks(values.len()) };
     let mut tests = Vec::new();
-    let mut words = Vec::new();
-    for value in values {
-        for test in test(value, modifiers)? {
-            match test {
-                OneTest::Word(word) if !modifiers.all => words.push(word),
-                OneTest::Word(word) => {
-                    tests.push(Test::Equals(Words::new([word.as_str()], modifiers.case())));
+    for group in groups {
+        let (mut words, mut patterns) = (Vec::new(), Vec::new());
+        for value in group {
+            for test in test(value, modifiers)? {
+                match test {
+                    OneTest::Word(word) => words.push(word),
+                    OneTest::Pattern(parts) => patterns.push(parts),
+                    OneTest::Other(test) => tests.push(*test),
                 }
-                OneTest::Other(test) => tests.push(*test),
             }
         }
-    }
-    if !words.is_empty() {
-        let words = Words::new(words.iter().map(String::as_str), modifiers.case());
-        tests.insert(0, Test::Equals(words));
+        if !words.is_empty() {
+            tests.push(Test::Equals(Words::new(words.iter().map(String::as_str), modifiers.case())));
+        }
+        if !patterns.is_empty() {
+            tests.push(Test::Like(Globs::new(patterns, modifiers.case())));
+        }
     }
     Ok(tests)
 }
 
 enum OneTest {
     Word(String),
+    Pattern(Vec<GlobPart>),
     Other(Box<Test>),
 }
 
@@ -280,15 +289,15 @@ fn strings(value: &SigmaValue, modifiers: &Modifiers) -> Result<Vec<OneTest>, It
     let tests = variants.into_iter().map(|parts| match (&parts[..], position) {
         ([], None) => OneTest::Word(String::new()),
         ([GlobPart::Text(text)], None) => OneTest::Word(text.clone()),
-        _ => OneTest::Other(Box::new(Test::Like(positioned(parts, position, modifiers.case())))),
+        _ => OneTest::Pattern(positioned(parts, position)),
     });
     Ok(tests.collect())
 }
 
-fn positioned(parts: Vec<GlobPart>, position: Option<Modifier>, case: Case) -> Glob {
+fn positioned(parts: Vec<GlobPart>, position: Option<Modifier>) -> Vec<GlobPart> {
     let open =
         |wanted| (position == Some(Modifier::Contains) || position == Some(wanted)).then_some(GlobPart::Many);
-    Glob::new(open(Modifier::EndsWith).into_iter().chain(parts).chain(open(Modifier::StartsWith)), case)
+    open(Modifier::EndsWith).into_iter().chain(parts).chain(open(Modifier::StartsWith)).collect()
 }
 
 /// Applies transformations in the order in which they are written.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub use document::{DocumentError, ExtensionProblem};
 pub use expression::{Condition, Expression, Number, Operator, Relation, Test, TimePart};
 pub use item::ItemError;
-pub use pattern::{Case, Glob, GlobPart, Words, fold};
+pub use pattern::{Case, GlobPart, Globs, Words};
 pub use rule::{Attempts, Extension, Level, Place, Rule, UnknownLevel};
 pub use template::{Piece, Template, TemplateError};
 pub use yaml::MAX_FILE;
@@ -124,6 +124,8 @@ impl Compiled {
                 Err(error) => {
                     let error = RuleError::Yaml(error.message).at(place(error.line));
                     self.problems.push(error);
+                    // What stands before it is not what a repetition means.
+                    previous = None;
                     continue;
                 }
             };

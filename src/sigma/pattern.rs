@@ -3,11 +3,22 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// Lower case by Unicode's rules, borrowed where nothing changes.
+/// Lower case, one character for one, so that a part folds as it does within the whole; borrowed where nothing
+/// changes.
 #[must_use]
-pub fn fold(text: &str) -> Cow<'_, str> {
+pub(super) fn fold(text: &str) -> Cow<'_, str> {
     let folded = |text: &str| text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-    if folded(text) { text.into() } else { text.to_lowercase().into() }
+    if folded(text) { text.into() } else { text.chars().map(fold_char).collect::<String>().into() }
+}
+
+fn fold_char(c: char) -> char {
+    let mut lower = c.to_lowercase();
+    match (lower.next(), lower.next()) {
+        // The two small sigmas are one letter, written by its place in the word.
+        (Some('ς'), None) => 'σ',
+        (Some(lower), None) => lower,
+        _ => c,
+    }
 }
 
 /// Whether case counts.
@@ -20,7 +31,9 @@ pub enum Case {
 }
 
 impl Case {
-    fn apply(self, text: &str) -> Cow<'_, str> {
+    /// The text as it is compared.
+    #[must_use]
+    pub fn apply(self, text: &str) -> Cow<'_, str> {
         match self {
             Case::Ignored => fold(text),
             Case::Counts => text.into(),
@@ -53,15 +66,40 @@ impl Words {
     }
 }
 
+/// Patterns with wildcards, of which one must match a whole text.
+#[derive(Debug, Clone)]
+pub struct Globs {
+    case: Case,
+    globs: Vec<Glob>,
+}
+
+impl Globs {
+    /// The set of these patterns, each as parts in a row.
+    pub fn new(patterns: impl IntoIterator<Item = Vec<GlobPart>>, case: Case) -> Self {
+        Self { case, globs: patterns.into_iter().map(|parts| Glob::new(parts, case)).collect() }
+    }
+
+    /// Whether the whole text fits one of them.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        let text = self.case.apply(text);
+        self.globs.iter().any(|glob| glob.fits(&text))
+    }
+
+    /// For each pattern the texts that every match contains, in lower case.
+    pub fn literals(&self) -> impl Iterator<Item = impl Iterator<Item = Cow<'_, str>>> {
+        self.globs.iter().map(Glob::literals)
+    }
+}
+
 /// A pattern with wildcards that must match a whole text.
 #[derive(Debug, Clone)]
-pub struct Glob {
-    case: Case,
+struct Glob {
     shape: Shape,
     parts: Vec<GlobPart>,
 }
 
-/// One part of a [`Glob`].
+/// One part of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GlobPart {
     /// This text.
@@ -85,8 +123,7 @@ enum Shape {
 
 impl Glob {
     /// Joins the parts to a pattern.
-    #[must_use]
-    pub fn new(parts: impl IntoIterator<Item = GlobPart>, case: Case) -> Self {
+    fn new(parts: Vec<GlobPart>, case: Case) -> Self {
         let mut joined: Vec<GlobPart> = Vec::new();
         for part in parts {
             match (joined.last_mut(), part) {
@@ -105,25 +142,22 @@ impl Glob {
             [GlobPart::Many, GlobPart::Text(_), GlobPart::Many] => Shape::Infix,
             _ => Shape::General,
         };
-        Self { case, shape, parts: joined }
+        Self { shape, parts: joined }
     }
 
-    /// Whether the whole text fits.
-    #[must_use]
-    pub fn matches(&self, text: &str) -> bool {
-        let text = self.case.apply(text);
+    /// Whether a whole text fits that has the case of the pattern.
+    fn fits(&self, text: &str) -> bool {
         match self.shape {
             Shape::Anything => true,
-            Shape::Whole => *text == *self.only_text(),
+            Shape::Whole => text == self.only_text(),
             Shape::Prefix => text.starts_with(self.only_text()),
             Shape::Suffix => text.ends_with(self.only_text()),
             Shape::Infix => text.contains(self.only_text()),
-            Shape::General => walk(&self.parts, &text),
+            Shape::General => walk(&self.parts, text),
         }
     }
 
-    /// The texts that every match contains, in lower case.
-    pub fn literals(&self) -> impl Iterator<Item = Cow<'_, str>> {
+    fn literals(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.parts.iter().filter_map(|part| match part {
             GlobPart::Text(text) => Some(fold(text)),
             GlobPart::One | GlobPart::Many => None,
@@ -173,13 +207,13 @@ mod tests {
     use super::*;
 
     /// Reads `*` and `?` as wildcards.
-    fn glob(pattern: &str, case: Case) -> Glob {
+    fn glob(pattern: &str, case: Case) -> Globs {
         let parts = pattern.chars().map(|c| match c {
             '*' => GlobPart::Many,
             '?' => GlobPart::One,
             c => GlobPart::Text(c.to_string()),
         });
-        Glob::new(parts, case)
+        Globs::new([parts.collect()], case)
     }
 
     #[test]
@@ -203,6 +237,9 @@ mod tests {
             ("*ab*ab", "ab", false),
             ("Straße", "STRASSE", false),
             ("ärger", "ÄRGER", true),
+            ("*ΟΔΟΣ*", "ΟΔΟΣΑ", true),
+            ("οδος", "ΟΔΟΣ", true),
+            ("?x", "İx", true),
             ("", "", true),
             ("", "x", false),
         ];
@@ -211,6 +248,9 @@ mod tests {
         }
         assert!(!glob("a*", Case::Counts).matches("Ab"));
         assert!(glob("*A*", Case::Counts).matches("xAy"));
+        let one_of =
+            Globs::new([vec![GlobPart::Text("a".into())], vec![GlobPart::One, GlobPart::One]], Case::Ignored);
+        assert!(one_of.matches("A") && one_of.matches("xy") && !one_of.matches("b"));
     }
 
     #[test]
