@@ -130,8 +130,14 @@ pub async fn run(config: &Config, rulebook: Rulebook) -> anyhow::Result<Ending> 
         while deliveries.join_next().await.is_some() {}
         while others.join_next().await.is_some() {}
     };
-    if timeout(LAST_STEPS, ended).await.is_err() {
-        warn!("not everything ended in time");
+    tokio::select! {
+        ended = timeout(LAST_STEPS, ended) => if ended.is_err() {
+            warn!("not everything ended in time");
+        },
+        second = signals.next() => {
+            warn!("ending at once");
+            return Ok(second);
+        }
     }
     info!("stopped");
     Ok(if reader_gone.is_cancelled() { Ending::ReaderGone } else { ending })

@@ -34,6 +34,9 @@ pub fn walk(folder: &Path) -> Walk {
     for entry in entries.filter_entry(|entry| !is_ignored(entry)) {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => {}
+            Ok(entry) if is_log_name(entry.file_name()) && !entry.file_type().is_file() => {
+                walk.faults.push((entry.into_path(), not_a_file()));
+            }
             Ok(entry) if is_log_name(entry.file_name()) => walk.files.push(entry.into_path()),
             Ok(_) => walk.others += 1,
             Err(error) => {
@@ -52,7 +55,9 @@ fn is_ignored(entry: &DirEntry) -> bool {
     name.starts_with(b".") || name.ends_with(b".tmp")
 }
 
-fn is_log_name(name: &OsStr) -> bool {
+/// Whether a file of this name is taken for a log.
+#[must_use]
+pub fn is_log_name(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes().to_ascii_lowercase();
     ENDINGS.iter().any(|ending| name.ends_with(ending.as_bytes()))
 }
@@ -82,15 +87,16 @@ impl ObjectStore for FolderStore {
 /// Opens a file: its bytes, or a reader if it is large.
 ///
 /// # Errors
-/// The file cannot be read.
+/// The file cannot be read, or is none.
 pub fn open(path: &Path) -> io::Result<Fetched> {
+    // Whatever else it is may wait for ever to be opened.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(not_a_file());
+    }
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
     let stored_at = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
-    let body = if metadata.is_file() && metadata.len() <= WHOLE_LIMIT {
+    let body = if metadata.len() <= WHOLE_LIMIT {
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
         // One byte more than the limit, so that a file which grows meanwhile is noticed.
         (&mut file).take(WHOLE_LIMIT + 1).read_to_end(&mut bytes)?;
@@ -103,6 +109,10 @@ pub fn open(path: &Path) -> io::Result<Fetched> {
         Body::Stream(Box::new(file))
     };
     Ok(Fetched { body, version: None, stored_at })
+}
+
+fn not_a_file() -> io::Error {
+    io::Error::other("not a regular file")
 }
 
 #[cfg(test)]

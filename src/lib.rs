@@ -55,12 +55,12 @@
 //! | intake | alert, announce, metrics |
 //! | worker | alert, decode, detect, event, fetch |
 //! | rulebook | event, sigma |
-//! | watch | announce, clock, folder, intake, metrics |
+//! | watch | announce, clock, folder, intake, metrics, ration |
 //! | aws | alert, announce, clock, config, fetch, intake, metrics |
 //! | admin | intake, metrics |
 //! | ration | nothing |
 //! | pipeline | alert, announce, clock, decode, fetch, intake, metrics, ration, state, worker |
-//! | replay | alert, announce, detect, event, fetch, folder, sigma, worker |
+//! | replay | alert, announce, decode, detect, event, fetch, folder, sigma, worker |
 //! | daemon | admin, alert, aws, clock, config, detect, folder, intake, metrics, pipeline, rulebook, state, watch, worker |
 //!
 //! # What always holds

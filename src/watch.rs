@@ -6,6 +6,7 @@
 //! tried again until it was unchanged for a minute.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,13 +14,14 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info};
 
 use crate::announce::{Delivery, Disposition, Item, ObjectRef, Receipt, Token};
 use crate::clock::Clock;
-use crate::folder;
+use crate::folder::{self, Walk};
 use crate::intake::{Announcer, Intake};
 use crate::metrics::{InFlight, Metrics};
+use crate::ration::{Ration, warn_some};
 
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// How long a file that ends too early must be unchanged before it counts as damaged.
@@ -37,9 +39,12 @@ pub struct Watch {
     /// What can be announced since the last scan, by the byte order of paths.
     ready: BTreeSet<PathBuf>,
     in_flight: HashMap<Token, PathBuf>,
+    /// What could not be looked into at the last scan.
+    faults: BTreeSet<PathBuf>,
     next_token: Token,
     /// When the scan before the last one began; none before the first.
     scanned_at: Option<SystemTime>,
+    warnings: Ration,
     metrics: Metrics,
     clock: Clock,
 }
@@ -78,8 +83,10 @@ impl Watch {
             files: HashMap::new(),
             ready: BTreeSet::new(),
             in_flight: HashMap::new(),
+            faults: BTreeSet::new(),
             next_token: 0,
             scanned_at: None,
+            warnings: Ration::default(),
             metrics,
             clock,
         }
@@ -89,18 +96,19 @@ impl Watch {
     async fn scan(&mut self) -> bool {
         let folder = self.folder.clone();
         let began = SystemTime::now();
-        let Ok(found) = spawn_blocking(move || stamps(&folder)).await else { return false };
-        let Some(found) = found else {
-            warn!(folder = %self.folder.display(), "the watched folder cannot be read");
+        let Ok(found) = spawn_blocking(move || look_through(&folder)).await else { return false };
+        let Some(Found { stamps, faults }) = found else {
+            warn_some!(self.warnings, "folder", folder = %self.folder.display(), "the watched folder cannot be read");
             return false;
         };
+        self.tell_faults(faults);
         // Before the first scan everything that is a scan older than now counts as complete.
         let complete_before = self.scanned_at.unwrap_or(began - SCAN_EVERY);
         let now = Instant::now();
         self.files.retain(|path, known| {
-            found.contains_key(path) || matches!(known.state, FileState::InFlight { .. })
+            stamps.contains_key(path) || matches!(known.state, FileState::InFlight { .. })
         });
-        for (path, stamp) in found {
+        for (path, stamp) in stamps {
             match self.files.get_mut(&path) {
                 None => {
                     let complete = stamp.1.is_some_and(|modified| modified < complete_before);
@@ -126,6 +134,17 @@ impl Watch {
         self.ready = ready.map(|(path, _)| path.clone()).collect();
         self.scanned_at = Some(began);
         true
+    }
+
+    /// Tells of what cannot be looked into, once as long as it stays so.
+    fn tell_faults(&mut self, faults: Vec<(PathBuf, io::Error)>) {
+        for (path, error) in &faults {
+            if !self.faults.contains(path) {
+                self.metrics.object("failed", "io");
+                error!(path = %path.display(), %error, "what lies in a watched folder cannot be read");
+            }
+        }
+        self.faults = faults.into_iter().map(|(path, _)| path).collect();
     }
 
     /// Announces the first file that is ready.
@@ -216,14 +235,22 @@ impl Announcer for Watch {
     }
 }
 
-/// Every log file below a folder and its stamp; none if the folder cannot be read.
-fn stamps(folder: &Path) -> Option<HashMap<PathBuf, Stamp>> {
+/// What a scan found.
+struct Found {
+    /// Every log file below the folder.
+    stamps: HashMap<PathBuf, Stamp>,
+    faults: Vec<(PathBuf, io::Error)>,
+}
+
+/// Looks through a folder; nothing if it cannot be read.
+fn look_through(folder: &Path) -> Option<Found> {
     std::fs::read_dir(folder).ok()?;
-    let files = folder::walk(folder).files.into_iter().filter_map(|path| {
+    let Walk { files, faults, .. } = folder::walk(folder);
+    let stamps = files.into_iter().filter_map(|path| {
         let metadata = std::fs::metadata(&path).ok()?;
         Some((path, (metadata.len(), metadata.modified().ok())))
     });
-    Some(files.collect())
+    Some(Found { stamps: stamps.collect(), faults })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 pub use actor::{Actor, ActorKind};
 pub use id::AlertId;
 pub use sink::*;
+pub use summary::is_deceptive;
 pub use target::Target;
 
 use crate::detect::{Hit, Status};

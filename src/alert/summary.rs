@@ -110,6 +110,15 @@ fn shorten(text: &str, most: usize) -> String {
     }
 }
 
+/// Whether a character commands a terminal, turns the direction of text, or is not seen at all.
+#[must_use]
+pub fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+}
+
 /// Text that neither a terminal, a chat, a web page nor a spreadsheet takes for anything else: no control
 /// and no bidirectional characters, no markup, no formula.
 fn safe(text: &str) -> String {
@@ -119,13 +128,7 @@ fn safe(text: &str) -> String {
             '<' => '‹',
             '>' => '›',
             '`' => '\'',
-            c if c.is_control() => ' ',
-            '\u{061C}'
-            | '\u{200E}'
-            | '\u{200F}'
-            | '\u{2028}'..='\u{202E}'
-            | '\u{2066}'..='\u{2069}'
-            | '\u{FEFF}' => ' ',
+            c if is_deceptive(c) => ' ',
             c => c,
         })
         .collect();

@@ -1,10 +1,12 @@
 //! `trailhound replay`
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -20,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::{self, Ending, Signals};
 use crate::detect::Detections;
+use crate::folder;
 use crate::metrics::Metrics;
 use crate::replay::{self, Remark, Source, Summary, Window};
 use crate::state::{Keeper, Settled};
@@ -30,6 +33,11 @@ const MOST_REMARKS: usize = 20;
 const MOST_TITLE: usize = 60;
 /// Alerts that are on their way to sinks at once.
 const MOST_DELIVERIES: usize = 256;
+
+/// How long sinks that are not required may go on once the others are done.
+const OPTIONAL_GRACE: Duration = Duration::from_secs(5);
+/// How often is said what a delivery waits for.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) fn replay(args: &ReplayArgs) -> Exit {
     match try_replay(args) {
@@ -54,51 +62,77 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
     if !args.quiet && window != Window::default() {
         say(&format!("events: {window}"));
     }
+    refuse_overlap(&sources, args)?;
     let mut output = Output::open(args, &inspection.detections)?;
     let runtime = terminal::runtime()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let signal = Arc::new(AtomicU8::new(0));
-    runtime.spawn(stop_at_signal(Arc::clone(&stop), Arc::clone(&signal)));
-    let deliverer = {
+    let stop = Stop::default();
+    runtime.spawn(stop.clone().at_signal());
+    let mut deliverer = {
         let _within = runtime.enter();
-        args.deliver.then(|| Deliverer::start(&config)).transpose()?
+        args.deliver.then(|| Deliverer::start(&config, &stop, args.quiet)).transpose()?
     };
 
     let jobs =
         args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let mut progress = Progress::new(args.quiet);
+    let progress = RefCell::new(Progress::new(args.quiet));
     let mut tell = |alert: &Alert| {
+        progress.borrow_mut().clear();
         output.write(alert)?;
-        deliverer.as_ref().map_or(Ok(()), |deliverer| deliverer.send(alert))
-    };
-    let replayed =
-        replay::replay(&sources, &inspection, &window, jobs, &stop, &mut tell, &mut |summary, total| {
-            progress.show(summary, total);
-        });
-    progress.clear();
-    let outcome = replayed.and_then(|summary| output.finish().map(|()| summary));
-    let summary = match outcome {
-        Ok(summary) => summary,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Exit::READER_GONE),
-        Err(error) => {
-            complain(&format!("alerts cannot be written: {error}"));
-            return Err(Exit::INCOMPLETE);
+        if let Some(deliverer) = &mut deliverer {
+            deliverer.send(alert);
         }
+        Ok(())
     };
-    let undelivered = deliverer.map_or(0, |deliverer| runtime.block_on(deliverer.finish(&stop)));
-    if undelivered > 0 {
-        complain(&format!("{} alert(s) were not delivered", grouped(undelivered)));
-    }
+    let (mut summary, told) =
+        replay::replay(&sources, &inspection, &window, jobs, &stop.flag, &mut tell, &mut |summary, total| {
+            progress.borrow_mut().show(summary, total);
+        });
+    progress.borrow_mut().clear();
+    let told = told.and_then(|()| output.finish());
+    summary.undelivered = deliverer.map_or(0, |deliverer| runtime.block_on(deliverer.finish()));
+    // A write that nobody takes must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
     if !args.quiet {
         report(&summary, &inspection.detections);
     }
+    complaints(&summary);
     if let Some(path) = &args.summary {
         write_summary(path, &summary)?;
     }
-    Ok(exit(&summary, args, signal.load(Ordering::Relaxed), undelivered))
+    told.map_err(|error| terminal::not_written(&output.name, &error))?;
+    Ok(exit(&summary, args, stop.signal.load(Ordering::Relaxed)))
+}
+
+/// Refuses to write over what is to be read, or into a folder where it would be read.
+fn refuse_overlap(sources: &[Source], args: &ReplayArgs) -> Result<(), Exit> {
+    for written in args.output.iter().chain(&args.summary) {
+        let (folder, name) = (written.parent().unwrap_or(Path::new("")), written.file_name());
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let place = written.canonicalize().or_else(|_| folder.canonicalize()).unwrap_or_default();
+        let read = |source: &Source| match source {
+            Source::Stdin => false,
+            Source::Path(path) if path.is_dir() => {
+                name.is_some_and(folder::is_log_name)
+                    && path.canonicalize().is_ok_and(|source| place.starts_with(source))
+            }
+            Source::Path(path) => path.canonicalize().is_ok_and(|source| source == place),
+        };
+        if sources.iter().any(read) {
+            complain(&format!(
+                "{}: would be written over, or read, as one of the sources",
+                written.display()
+            ));
+            return Err(Exit::USAGE);
+        }
+    }
+    Ok(())
 }
 
 fn sources(args: &ReplayArgs) -> Result<Vec<Source>, Exit> {
+    if args.sources.iter().filter(|source| *source == "-").count() > 1 {
+        complain("standard input (-) is given twice");
+        return Err(Exit::USAGE);
+    }
     let source = |source: &std::ffi::OsString| {
         if source == "-" {
             return Ok(Source::Stdin);
@@ -126,25 +160,43 @@ fn window(args: &ReplayArgs) -> Result<Window, Exit> {
         complain(&format!("no time lies from {from} to before {to}"));
         return Err(Exit::USAGE);
     }
+    if let Some(odd) =
+        args.account.iter().find(|id| id.len() != 12 || !id.bytes().all(|b| b.is_ascii_digit()))
+    {
+        complain(&format!("`{odd}` is no account id of 12 digits"));
+        return Err(Exit::USAGE);
+    }
     Ok(Window { from, to, accounts: args.account.clone(), regions: args.region.clone() })
 }
 
-/// The first signal stops the replay, the second one ends the program.
-async fn stop_at_signal(stop: Arc<AtomicBool>, signal: Arc<AtomicU8>) {
-    let Ok(mut signals) = Signals::new() else { return };
-    let exit = |ending| if ending == Ending::Interrupted { Exit::INTERRUPTED } else { Exit::TERMINATED };
-    let first = exit(signals.next().await);
-    signal.store(first.0, Ordering::Relaxed);
-    stop.store(true, Ordering::Relaxed);
-    let second = exit(signals.next().await);
-    std::process::exit(i32::from(second.0));
+/// Whether to stop, for threads and for tasks; a cheap copy of the same.
+#[derive(Debug, Clone, Default)]
+struct Stop {
+    flag: Arc<AtomicBool>,
+    token: CancellationToken,
+    /// The exit code of the signal; 0 without one.
+    signal: Arc<AtomicU8>,
 }
 
-fn exit(summary: &Summary, args: &ReplayArgs, signal: u8, undelivered: u64) -> Exit {
+impl Stop {
+    /// The first signal stops the replay, the second one ends the program.
+    async fn at_signal(self) {
+        let Ok(mut signals) = Signals::new() else { return };
+        let exit = |ending| if ending == Ending::Interrupted { Exit::INTERRUPTED } else { Exit::TERMINATED };
+        let first = exit(signals.next().await);
+        self.signal.store(first.0, Ordering::Relaxed);
+        self.flag.store(true, Ordering::Relaxed);
+        self.token.cancel();
+        let second = exit(signals.next().await);
+        std::process::exit(i32::from(second.0));
+    }
+}
+
+fn exit(summary: &Summary, args: &ReplayArgs, signal: u8) -> Exit {
     let finding = args.fail_on.is_some_and(|level| summary.gravest.is_some_and(|gravest| gravest >= level));
     match () {
         () if signal != 0 => Exit(signal),
-        () if !summary.is_complete() || undelivered > 0 => Exit::INCOMPLETE,
+        () if !summary.is_complete() || summary.undelivered > 0 => Exit::INCOMPLETE,
         () if finding => Exit::FINDING,
         () => Exit::OK,
     }
@@ -153,6 +205,9 @@ fn exit(summary: &Summary, args: &ReplayArgs, signal: u8, undelivered: u64) -> E
 /// Where alerts are written.
 struct Output {
     writer: BufWriter<Box<dyn Write>>,
+    name: String,
+    /// Each row is shown at once.
+    terminal: bool,
     format: OutputFormat,
     headed: bool,
     /// Characters of the longest title.
@@ -178,8 +233,10 @@ struct RowRule<'d> {
 
 impl Output {
     fn open(args: &ReplayArgs, detections: &Detections) -> Result<Self, Exit> {
-        let for_people = args.output.is_none() && io::stdout().is_terminal();
-        let default = if for_people { OutputFormat::Table } else { OutputFormat::Ndjson };
+        let terminal = args.output.is_none() && io::stdout().is_terminal();
+        let default = if terminal { OutputFormat::Table } else { OutputFormat::Ndjson };
+        let name =
+            args.output.as_ref().map_or("standard output".to_owned(), |path| path.display().to_string());
         let writer: Box<dyn Write> = match &args.output {
             None => Box::new(io::stdout()),
             Some(path) => Box::new(File::create(path).map_err(|error| {
@@ -192,6 +249,8 @@ impl Output {
             detections.rules().iter().map(|rule| rule.title.chars().count()).max().unwrap_or_default();
         Ok(Self {
             writer,
+            name,
+            terminal,
             format: args.format.unwrap_or(default),
             headed: false,
             title: title.clamp(9, MOST_TITLE),
@@ -199,10 +258,14 @@ impl Output {
     }
 
     fn write(&mut self, alert: &Alert) -> io::Result<()> {
-        if self.format == OutputFormat::Ndjson {
-            self.writer.write_all(alert.document.as_bytes())?;
-            return self.writer.write_all(b"\n");
+        match self.format {
+            OutputFormat::Ndjson => writeln!(self.writer, "{}", alert.document)?,
+            OutputFormat::Table => self.write_row(alert)?,
         }
+        if self.terminal { self.writer.flush() } else { Ok(()) }
+    }
+
+    fn write_row(&mut self, alert: &Alert) -> io::Result<()> {
         if !self.headed {
             self.headed = true;
             let width = self.title;
@@ -225,12 +288,24 @@ struct Deliverer {
     alerts: mpsc::Sender<Alert>,
     task: tokio::task::JoinHandle<u64>,
     cancel: CancellationToken,
+    stop: CancellationToken,
+    backlogs: Vec<Backlog>,
+    quiet: bool,
     runtime: Handle,
+    /// Alerts that were not even handed over.
+    left: u64,
+}
+
+/// What a sink has still to take.
+struct Backlog {
+    sink: String,
+    required: bool,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Deliverer {
     /// Must be called within the runtime.
-    fn start(config: &Config) -> Result<Self, Exit> {
+    fn start(config: &Config, stop: &Stop, quiet: bool) -> Result<Self, Exit> {
         let (metrics, clock, cancel) = (Metrics::default(), Clock::system(), CancellationToken::new());
         let (reports, reported) = mpsc::unbounded_channel();
         let sinks =
@@ -238,14 +313,18 @@ impl Deliverer {
                 complain(&format!("{error:#}"));
                 Exit::USAGE
             })?;
-        let mut tasks = JoinSet::new();
-        let mut handles = Vec::new();
+        let (mut required, mut optional) = (JoinSet::new(), JoinSet::new());
+        let (mut handles, mut backlogs) = (Vec::new(), Vec::new());
         for (handle, sender) in sinks {
-            tasks.spawn(sender.run(cancel.clone()));
+            let settings = &handle.settings;
+            let senders = if settings.required { &mut required } else { &mut optional };
+            senders.spawn(sender.run(cancel.clone()));
+            let (sink, required) = (settings.name.clone(), settings.required);
+            backlogs.push(Backlog { sink, required, waiting: handle.waiting() });
             handles.push(handle);
         }
         let (state, keeper) = Keeper::new(handles, reported, metrics, clock);
-        tasks.spawn(keeper.run(cancel.clone()));
+        required.spawn(keeper.run(cancel.clone()));
         let (alerts, mut receiver) = mpsc::channel::<Alert>(MOST_DELIVERIES);
         let task = tokio::spawn(async move {
             let mut commits = JoinSet::new();
@@ -263,29 +342,66 @@ impl Deliverer {
                 count(settled);
             }
             drop(state);
-            while tasks.join_next().await.is_some() {}
+            while required.join_next().await.is_some() {}
+            let _ = tokio::time::timeout(OPTIONAL_GRACE, optional.join_all()).await;
             undelivered
         });
-        Ok(Self { alerts, task, cancel, runtime: Handle::current() })
+        let (stop, runtime) = (stop.token.clone(), Handle::current());
+        Ok(Self { alerts, task, cancel, stop, backlogs, quiet, runtime, left: 0 })
     }
 
-    fn send(&self, alert: &Alert) -> io::Result<()> {
-        self.runtime.block_on(self.alerts.send(alert.clone())).map_err(io::Error::other)
+    /// Hands an alert over, once there is room, unless the replay is stopped.
+    fn send(&mut self, alert: &Alert) {
+        let sent = self.runtime.block_on(async {
+            let mut send = pin!(self.alerts.send(alert.clone()));
+            loop {
+                tokio::select! {
+                    sent = &mut send => return sent.is_ok(),
+                    () = self.stop.cancelled() => return false,
+                    () = tokio::time::sleep(TELL_EVERY) => self.tell_waiting(),
+                }
+            }
+        });
+        self.left += u64::from(!sent);
     }
 
     /// Waits until everything is delivered, or until a signal; answers with what is not.
-    async fn finish(self, stop: &AtomicBool) -> u64 {
-        drop(self.alerts);
-        let mut task = self.task;
-        loop {
+    async fn finish(mut self) -> u64 {
+        let (alerts, _) = mpsc::channel(1);
+        // The task ends once nobody can send any more.
+        drop(std::mem::replace(&mut self.alerts, alerts));
+        let (mut task, stop, cancel) = (&mut self.task, self.stop.clone(), self.cancel.clone());
+        let undelivered = loop {
             tokio::select! {
-                undelivered = &mut task => return undelivered.unwrap_or(u64::MAX),
-                () = tokio::time::sleep(Duration::from_millis(200)) => {
-                    if stop.load(Ordering::Relaxed) {
-                        self.cancel.cancel();
-                    }
-                }
+                undelivered = &mut task => break undelivered.unwrap_or(u64::MAX),
+                () = stop.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
+                () = tokio::time::sleep(TELL_EVERY) => tell_waiting(&self.backlogs, self.quiet),
             }
+        };
+        for backlog in self.backlogs.iter().filter(|backlog| !backlog.required) {
+            let missed = backlog.waiting.load(Ordering::Relaxed) as u64;
+            if missed > 0 {
+                let sink = plain(&backlog.sink);
+                complain(&format!(
+                    "the sink `{sink}`, which is not required, missed {} alert(s)",
+                    grouped(missed)
+                ));
+            }
+        }
+        undelivered.saturating_add(self.left)
+    }
+
+    fn tell_waiting(&self) {
+        tell_waiting(&self.backlogs, self.quiet);
+    }
+}
+
+/// Says for which sinks a delivery waits.
+fn tell_waiting(backlogs: &[Backlog], quiet: bool) {
+    for backlog in backlogs.iter().filter(|_| !quiet) {
+        let waiting = backlog.waiting.load(Ordering::Relaxed) as u64;
+        if waiting > 0 {
+            say(&format!("waiting for the sink `{}`: {} alert(s)", plain(&backlog.sink), grouped(waiting)));
         }
     }
 }
@@ -321,7 +437,8 @@ impl Progress {
             self.started.elapsed().as_secs(),
         );
         if self.terminal {
-            let _ = write!(io::stderr(), "\r\x1b[K{line}");
+            // Without wrapping, so that one line is all there is to clear.
+            let _ = write!(io::stderr(), "\r\x1b[K\x1b[?7l{line}\x1b[?7h");
             self.open = true;
         } else {
             say(&line);
@@ -376,14 +493,21 @@ fn report(summary: &Summary, detections: &Detections) {
     if !rows.is_empty() {
         say(table(&rows).trim_end());
     }
-    remarks("not readable", &summary.unreadable);
     remarks("unusual", &summary.anomalies);
+}
+
+/// What must be told even if nothing else is: what was not read, and what did not arrive.
+fn complaints(summary: &Summary) {
+    remarks("not readable", &summary.unreadable);
     if summary.objects == 0 {
         complain("the sources hold no log object");
     } else if summary.records == 0 {
         complain("the sources hold no record");
-    } else if summary.in_span == 0 {
-        complain("not a single record lies in the span of time that was asked for");
+    } else if summary.within == 0 {
+        complain(&format!("not a single record is of those that were asked for: {}", summary.window));
+    }
+    if summary.undelivered > 0 {
+        complain(&format!("{} alert(s) were not delivered", grouped(summary.undelivered)));
     }
     if summary.interrupted {
         complain("interrupted; the rest was not read");
@@ -399,7 +523,7 @@ fn remarks(title: &str, remarks: &[Remark]) {
     }
 }
 
-fn write_summary(path: &std::path::Path, summary: &Summary) -> Result<(), Exit> {
+fn write_summary(path: &Path, summary: &Summary) -> Result<(), Exit> {
     let text = serde_json::to_string_pretty(summary).map_err(io::Error::other);
     text.and_then(|text| std::fs::write(path, text + "\n")).map_err(|error| {
         complain(&format!("{}: {error}", path.display()));

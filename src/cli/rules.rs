@@ -1,10 +1,8 @@
 //! `trailhound rules`
 
-use std::io::{self, Write};
-
 use serde_json::json;
 
-use super::terminal::{complain, grouped, plain, say, table};
+use super::terminal::{complain, grouped, plain, print, say, table};
 use super::{Exit, RulesArgs};
 use crate::detect::{self, Narrowing};
 use crate::rulebook::Rulebook;
@@ -35,8 +33,8 @@ pub(super) fn check(args: &RulesArgs) -> Exit {
                 "disabled": book.skipped.disabled, "repeated": book.skipped.repeated,
             },
         });
-        if print(&format!("{report:#}\n")).is_err() {
-            return Exit::READER_GONE;
+        if let Err(exit) = print(&format!("{report:#}\n")) {
+            return exit;
         }
     } else {
         book.faults.iter().for_each(|fault| complain(&plain(&fault.to_string())));
@@ -55,8 +53,8 @@ pub(super) fn check(args: &RulesArgs) -> Exit {
             skipped.disabled,
             skipped.repeated,
         );
-        if print(&line).is_err() {
-            return Exit::READER_GONE;
+        if let Err(exit) = print(&line) {
+            return exit;
         }
     }
     match (book.faults.is_empty(), warnings.is_empty()) {
@@ -98,15 +96,9 @@ pub(super) fn list(args: &RulesArgs) -> Exit {
         }));
         table(&rows)
     };
-    if print(&text).is_err() {
-        return Exit::READER_GONE;
+    if let Err(exit) = print(&text) {
+        return exit;
     }
     book.faults.iter().for_each(|fault| complain(&plain(&fault.to_string())));
     if book.faults.is_empty() { Exit::OK } else { Exit::USAGE }
-}
-
-fn print(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
 }

@@ -1,6 +1,6 @@
 //! `trailhound run`
 
-use std::io::{self, Write};
+use std::time::Duration;
 
 use super::terminal::{self, complain};
 use super::{Exit, RunArgs};
@@ -28,10 +28,7 @@ fn try_run(args: RunArgs) -> Result<Exit, Exit> {
     };
     let config = terminal::configuration(config.as_deref(), flags)?;
     if print_config {
-        return match io::stdout().write_all(config.show().as_bytes()) {
-            Ok(()) => Ok(Exit::OK),
-            Err(_) => Err(Exit::READER_GONE),
-        };
+        return terminal::print(&config.show()).map(|()| Exit::OK);
     }
     if config.state.is_some() {
         return Err(super::unavailable("--state"));
@@ -45,7 +42,10 @@ fn try_run(args: RunArgs) -> Result<Exit, Exit> {
     terminal::log(&config, "info");
     let book = terminal::rulebook(&config)?;
     let runtime = terminal::runtime()?;
-    match runtime.block_on(daemon::run(&config, book)) {
+    let ended = runtime.block_on(daemon::run(&config, book));
+    // A write that nobody takes must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match ended {
         Ok(Ending::Interrupted) => Ok(Exit::INTERRUPTED),
         Ok(Ending::Terminated) => Ok(Exit::TERMINATED),
         Ok(Ending::ReaderGone) => Ok(Exit::READER_GONE),

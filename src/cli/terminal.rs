@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
+use crate::alert::is_deceptive;
 use crate::config::{Config, ConfigError, Flags, LogFormat};
 use crate::rulebook::Rulebook;
 use tracing_subscriber::EnvFilter;
@@ -21,14 +22,26 @@ pub(super) fn say(line: &str) {
 
 /// Text without anything that a terminal would take for a command.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-    };
-    if !text.contains(harmful) {
+    if !text.contains(is_deceptive) {
         return text.into();
     }
-    text.chars().map(|c| if harmful(c) { '\u{fffd}' } else { c }).collect::<String>().into()
+    text.chars().map(|c| if is_deceptive(c) { '\u{fffd}' } else { c }).collect::<String>().into()
+}
+
+/// Writes an answer to standard output.
+pub(super) fn print(text: &str) -> Result<(), Exit> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| not_written("standard output", &error))
+}
+
+/// How the program ends when something could not be written.
+pub(super) fn not_written(place: &str, error: &io::Error) -> Exit {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Exit::READER_GONE;
+    }
+    complain(&format!("{place}: {error}"));
+    Exit::INCOMPLETE
 }
 
 /// A number with separators: `2,900`.
@@ -56,13 +69,17 @@ pub(super) fn bytes(bytes: u64) -> String {
 
 /// Starts logging to standard error.
 pub(super) fn log(config: &Config, default: &str) {
-    let filter = config.log_filter.as_deref().and_then(|filter| EnvFilter::try_new(filter).ok());
-    let filter = filter.unwrap_or_else(|| EnvFilter::new(default));
+    let filter =
+        EnvFilter::try_new(config.log.filter.as_deref().unwrap_or(default)).unwrap_or_else(|error| {
+            complain(&format!("RUST_LOG: {error}; `{default}` is used"));
+            EnvFilter::new(default)
+        });
     let logs = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter);
-    match config.log {
+    match config.log.format {
         LogFormat::Json => logs.json().flatten_event(true).init(),
         LogFormat::Text => {
-            logs.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).with_target(false).init();
+            let colours = config.log.colours && io::IsTerminal::is_terminal(&io::stderr());
+            logs.with_ansi(colours).with_target(false).init();
         }
     }
 }

@@ -42,10 +42,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Where state is kept.
     pub state: Option<PathBuf>,
-    /// The form of log lines.
-    pub log: LogFormat,
-    /// The filter of log lines, as `RUST_LOG` has it.
-    pub log_filter: Option<String>,
+    /// Log lines.
+    pub log: Logs,
     /// How long what is in flight may take to end at a shutdown.
     pub grace: Duration,
     /// Queues.
@@ -60,6 +58,17 @@ pub struct Config {
     pub limits: Limits,
     /// Whether the environment names an endpoint for AWS, which is then somebody else's.
     pub custom_endpoint: bool,
+}
+
+/// How log lines look and which of them are written.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    /// Their form.
+    pub format: LogFormat,
+    /// Their filter, as `RUST_LOG` has it.
+    pub filter: Option<String>,
+    /// Whether they may have colours on a terminal; not with `NO_COLOR`.
+    pub colours: bool,
 }
 
 /// A queue and the buckets that it may announce.
@@ -223,7 +232,8 @@ impl Config {
         reader.finish();
         config.apply(flags, &mut problems);
         config.check(&mut problems);
-        config.log_filter = variables.value("RUST_LOG").map(str::to_owned);
+        config.log.filter = variables.value("RUST_LOG").map(str::to_owned);
+        config.log.colours = variables.value("NO_COLOR").is_none_or(str::is_empty);
         let endpoints = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"];
         config.custom_endpoint = endpoints.iter().any(|name| variables.value(name).is_some());
         problems.sort_by_key(|problem| match problem.place {
@@ -234,7 +244,7 @@ impl Config {
     }
 
     fn from_table(reader: &mut Reader<'_>, variables: &Variables) -> Self {
-        let egress = Egress { allow_http: reader.strings("allow_http").into_iter().collect() };
+        let egress = Egress { allow_http: hosts(reader) };
         let defaults = Limits::default();
         let limits = reader.table("limits", |reader| {
             Some(Limits {
@@ -252,14 +262,7 @@ impl Config {
             keep_going: reader.flag("keep_going").unwrap_or(false),
             listen: reader.parsed("listen", "an address such as \"127.0.0.1:9187\""),
             state: reader.string("state").map(PathBuf::from),
-            log: reader
-                .text("log", "\"text\" or \"json\"", |text| match text {
-                    "text" => Ok(LogFormat::Text),
-                    "json" => Ok(LogFormat::Json),
-                    _ => Err(String::new()),
-                })
-                .unwrap_or_default(),
-            log_filter: None,
+            log: log(reader),
             grace: reader.duration("grace").unwrap_or(Duration::from_secs(25)),
             queues: reader.tables("queue", queue),
             watch: reader.strings("watch").into_iter().map(PathBuf::from).collect(),
@@ -318,7 +321,7 @@ impl Config {
         self.keep_going |= flags.keep_going;
         self.listen = flags.listen.or(self.listen);
         self.state = flags.state.or(self.state.take());
-        self.log = flags.log.unwrap_or(self.log);
+        self.log.format = flags.log.unwrap_or(self.log.format);
     }
 
     /// What only the whole can tell.
@@ -327,7 +330,7 @@ impl Config {
         let mut names = BTreeSet::new();
         for sink in &self.sinks {
             if !names.insert(&sink.name) {
-                refuse(format!("two sinks are called `{}`", sink.name));
+                refuse(format!("two sinks are called `{}`; give each a `name` of its own", sink.name));
             }
         }
         let mut urls = BTreeSet::new();
@@ -413,6 +416,9 @@ fn queue_url(text: &str) -> Result<(), String> {
     let named = url
         .path_segments()
         .is_some_and(|segments| segments.filter(|segment| !segment.is_empty()).count() >= 2);
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a queue URL holds no credentials".to_owned());
+    }
     if !matches!(url.scheme(), "http" | "https") || !named {
         return Err("a queue URL ends in an account id and a queue name".to_owned());
     }
@@ -468,6 +474,26 @@ fn file_sink(reader: &mut Reader<'_>) -> Option<SinkSettings> {
     Some(common.sink(&path, SinkTarget::File(PathBuf::from(&path))))
 }
 
+fn log(reader: &mut Reader<'_>) -> Logs {
+    let format = reader.text("log", "\"text\" or \"json\"", |text| match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(String::new()),
+    });
+    Logs { format: format.unwrap_or_default(), filter: None, colours: true }
+}
+
+/// Names of hosts, as URLs have them.
+fn hosts(reader: &mut Reader<'_>) -> BTreeSet<String> {
+    let place = reader.place_of("allow_http");
+    let hosts: BTreeSet<String> =
+        reader.strings("allow_http").iter().map(|host| host.to_ascii_lowercase()).collect();
+    if let Some(odd) = hosts.iter().find(|host| host.contains(['/', ' '])) {
+        reader.refuse::<()>("allow_http", place, &format!("expected names of hosts, not `{odd}`"));
+    }
+    hosts
+}
+
 /// What all sinks have.
 struct Common {
     name: Option<String>,
@@ -496,7 +522,8 @@ fn secret(reader: &mut Reader<'_>, variables: &Variables) -> Option<Secret> {
     let (variable, path) = (reader.string("env"), reader.string("file"));
     match (variable, path) {
         (Some(name), None) => match variables.value(&name) {
-            None => reader.refuse("env", place, &format!("there is no environment variable {name}")),
+            // Not the name: it may be the secret itself, in the wrong place.
+            None => reader.refuse("env", place, "there is no environment variable of this name"),
             Some(value) => match Secret::variable(&name, value) {
                 Ok(secret) => Some(secret),
                 Err(error) => reader.refuse("env", place, &error.to_string()),

@@ -155,7 +155,12 @@ impl<'p> Reader<'p> {
     pub(super) fn finish(self) {
         for (key, value) in self.table {
             let name = if self.name.is_empty() { key } else { format!("{}.{key}", self.name) };
-            self.problems.push(Problem { place: value.place, message: format!("unknown key `{name}`") });
+            let hint = match value.place {
+                Place::Variable(_) => "; variables that begin with TRAILHOUND_ are settings",
+                _ => "",
+            };
+            self.problems
+                .push(Problem { place: value.place, message: format!("unknown key `{name}`{hint}") });
         }
     }
 

@@ -23,7 +23,7 @@ impl Config {
         if let Some(state) = &self.state {
             put("state", state.display().to_string().into());
         }
-        put("log", if self.log == LogFormat::Json { "json" } else { "text" }.into());
+        put("log", if self.log.format == LogFormat::Json { "json" } else { "text" }.into());
         put("grace", duration(self.grace));
         put("watch", list(self.watch.iter().map(|path| path.display().to_string())));
         put("allow_http", list(self.allow_http.iter().cloned()));

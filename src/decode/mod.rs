@@ -25,7 +25,7 @@ const CHUNK: usize = 256 << 10;
 /// How much of an object is read at most.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Inflated bytes of an object.
+    /// Inflated bytes of a compressed object; one that is not compressed has no other size than its own.
     pub inflated: u64,
     /// Bytes of a record.
     pub record: usize,
@@ -103,7 +103,7 @@ pub enum Unreadable {
     #[error("the gzip data is corrupt{}", .0.message().map(|text| format!(": {text}")).unwrap_or_default())]
     Corrupt(#[source] flate2::DecompressError),
     /// More inflated bytes than the limit allows.
-    #[error("the object inflates to more than {0} bytes")]
+    #[error("the object inflates to more than {0} bytes, the limit `limits.inflated`")]
     OverLimit(u64),
     /// The JSON is damaged.
     #[error("{0}")]
@@ -193,11 +193,10 @@ impl Decoder {
     }
 
     fn whole(&mut self, bytes: &[u8], visit: &mut dyn FnMut(Item<'_>)) -> Decoded {
-        if !is_gzip(bytes) && size(bytes) <= self.limits.inflated {
+        if !is_gzip(bytes) {
             return Decoded { compressed: size(bytes), ..self.split_whole(bytes, Vec::new(), visit) };
         }
-        let inflated = if is_gzip(bytes) { self.inflate(bytes) } else { None };
-        let Some(Inflated { length, anomalies }) = inflated else {
+        let Some(Inflated { length, anomalies }) = self.inflate(bytes) else {
             return self.stream(&mut &*bytes, visit);
         };
         let inflated = std::mem::take(&mut self.inflated);
@@ -255,6 +254,7 @@ impl Decoder {
         } else {
             Feed::Plain(source, 0)
         };
+        let most = if matches!(feed, Feed::Gzip(_)) { self.limits.inflated } else { u64::MAX };
         let mut splitter = Splitter::new(self.limits.record);
         let window = &mut self.window;
         window.clear();
@@ -263,7 +263,7 @@ impl Decoder {
             let held = window.len();
             window.resize(held + CHUNK, 0);
             let Filled { mut bytes, mut fault } = feed.fill(&mut window[held..]);
-            let room = self.limits.inflated - inflated;
+            let room = most - inflated;
             if bytes as u64 > room {
                 bytes = usize::try_from(room).expect("less than fits into the window");
                 fault = Some(Unreadable::OverLimit(self.limits.inflated));

@@ -414,9 +414,21 @@ mod tests {
         (items, splitter.finish().map(|unreadable| unreadable.reason()))
     }
 
+    type Case<'c> = (&'c str, &'c [&'c str], Option<&'c str>);
+
+    fn check(cases: &[Case<'_>]) {
+        for (input, items, broken) in cases {
+            for step in [1, 2, 3, 7, 64, 10_000] {
+                let found = split(input.as_bytes(), step, 60);
+                assert_eq!(found.0, *items, "{input} in steps of {step}");
+                assert_eq!(found.1, *broken, "{input} in steps of {step}");
+            }
+        }
+    }
+
     #[test]
     fn every_shape_in_every_window() {
-        let cases: [(&str, &[&str], Option<&str>); 39] = [
+        check(&[
             (r#"{"Records":[{"a":1},{"b":2}]}"#, &[r#"{"a":1}"#, r#"{"b":2}"#], None),
             (
                 "\u{feff} {\n \"Records\" : [\n {\"a\":1} ,\n {\"b\":2}\n ]\n}\n",
@@ -464,6 +476,40 @@ mod tests {
             (r#"{"Records":[{"a":1}]}garbage"#, &[r#"{"a":1}"#, "!not-an-object"], None),
             ("garbage\n{\"a\":1}\n", &["!not-an-object", r#"{"a":1}"#], None),
             (
+                r#"[{"Records":[{"a":1}]},{"Records":[{"b":2}]},{"Records":7},{"c":3}]"#,
+                &[r#"{"a":1}"#, r#"{"b":2}"#, r#"{"Records":7}"#, r#"{"c":3}"#],
+                None,
+            ),
+            (
+                r#"{"Records":[],"0123456789012345678901234567890123456789012345678901234567890":1}"#,
+                &[],
+                Some("malformed-json"),
+            ),
+            ("{\"a\":1}\n{\"b\":", &[r#"{"a":1}"#], Some("truncated-json")),
+            (r#"{"Records""#, &[], Some("truncated-json")),
+            ("{", &[], Some("truncated-json")),
+            (
+                r#"{"Records":[{"big":"0123456789012345678901234567890123456789012345678901234567890"},{"a":1}]}"#,
+                &["!too-large", r#"{"a":1}"#],
+                None,
+            ),
+            (
+                "{\"big\":\"0123456789012345678901234567890123456789012345678901234567890\"}\n{\"a\":1}",
+                &["!too-large", r#"{"a":1}"#],
+                None,
+            ),
+            (
+                r#"{"x":"0123456789012345678901234567890123456789012345678901234567890","Records":[{"a":1}]}"#,
+                &["!too-large", r#"{"a":1}"#],
+                None,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_line_that_is_cut_off_takes_no_other_with_it() {
+        check(&[
+            (
                 "{\"a\":1}\n{\"b\":\"cut\n{\"c\":3}\n{\"d\":4}\n",
                 &[r#"{"a":1}"#, "!malformed", r#"{"c":3}"#, r#"{"d":4}"#],
                 None,
@@ -499,42 +545,7 @@ mod tests {
                 &[r#"{"a":1}"#, r#"{"c":3}"#],
                 Some("malformed-json"),
             ),
-            (
-                r#"[{"Records":[{"a":1}]},{"Records":[{"b":2}]},{"Records":7},{"c":3}]"#,
-                &[r#"{"a":1}"#, r#"{"b":2}"#, r#"{"Records":7}"#, r#"{"c":3}"#],
-                None,
-            ),
-            (
-                r#"{"Records":[],"0123456789012345678901234567890123456789012345678901234567890":1}"#,
-                &[],
-                Some("malformed-json"),
-            ),
-            ("{\"a\":1}\n{\"b\":", &[r#"{"a":1}"#], Some("truncated-json")),
-            (r#"{"Records""#, &[], Some("truncated-json")),
-            ("{", &[], Some("truncated-json")),
-            (
-                r#"{"Records":[{"big":"0123456789012345678901234567890123456789012345678901234567890"},{"a":1}]}"#,
-                &["!too-large", r#"{"a":1}"#],
-                None,
-            ),
-            (
-                "{\"big\":\"0123456789012345678901234567890123456789012345678901234567890\"}\n{\"a\":1}",
-                &["!too-large", r#"{"a":1}"#],
-                None,
-            ),
-            (
-                r#"{"x":"0123456789012345678901234567890123456789012345678901234567890","Records":[{"a":1}]}"#,
-                &["!too-large", r#"{"a":1}"#],
-                None,
-            ),
-        ];
-        for (input, items, broken) in cases {
-            for step in [1, 2, 3, 7, 64, 10_000] {
-                let found = split(input.as_bytes(), step, 60);
-                assert_eq!(found.0, items, "{input} in steps of {step}");
-                assert_eq!(found.1, broken, "{input} in steps of {step}");
-            }
-        }
+        ]);
     }
 
     #[test]

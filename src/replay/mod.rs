@@ -4,12 +4,13 @@
 //! order, whoever finishes first: what is early waits, at most 4 objects for each worker ahead of the first
 //! unfinished one, in memory or in a file.
 
+mod patient;
 mod spool;
-mod stdin;
 mod window;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -22,14 +23,15 @@ pub use window::{UnknownTime, Window, from, to};
 
 use crate::alert::{Alert, AlertId, Origin, OriginKind};
 use crate::announce::Class;
+use crate::decode::Limits;
 use crate::detect::{Hit, Status};
-use crate::event::{Anchor, Field};
 use crate::fetch::{Body, Fetched};
 use crate::folder;
 use crate::sigma::Level;
 use crate::worker::{Examined, Inspection, Listener, Worker};
+use patient::Patient;
 use spool::Spool;
-use stdin::Stdin;
+use window::Glimpse;
 
 /// Objects that a worker may be ahead of the first unfinished one.
 const AHEAD: usize = 4;
@@ -87,14 +89,16 @@ pub struct Summary {
     pub anomalies: Vec<Remark>,
     /// Whether a signal ended the replay early.
     pub interrupted: bool,
+    /// Alerts that a required sink did not take, where alerts were to be delivered.
+    pub undelivered: u64,
     /// Seconds.
     pub elapsed_s: f64,
     /// The gravest level of an alert.
     #[serde(skip)]
     pub gravest: Option<Level>,
-    /// Records that lie in the span of time that was asked for, where one was.
+    /// Records that may lie within what was asked for.
     #[serde(skip)]
-    pub in_span: u64,
+    pub within: u64,
 }
 
 /// A remark on an object.
@@ -112,15 +116,13 @@ impl Summary {
     /// Whether everything that was asked for was read, and there was something to read.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let nothing = self.objects == 0 || self.records == 0 || self.in_span == 0;
+        let nothing = self.objects == 0 || self.records == 0 || self.within == 0;
         self.unreadable.is_empty() && self.undecodable.is_empty() && !nothing
     }
 }
 
-/// Replays sources. `tell` is handed each alert, in order; `progress` is called now and then.
-///
-/// # Errors
-/// An alert could not be told, or could not be spooled.
+/// Replays sources. `tell` is handed each alert, in order; `progress` is called now and then. With what was found
+/// comes whether all alerts could be told; the first that could not ends the replay.
 pub fn replay(
     sources: &[Source],
     inspection: &Inspection,
@@ -129,7 +131,7 @@ pub fn replay(
     stop: &Arc<AtomicBool>,
     tell: &mut dyn FnMut(&Alert) -> io::Result<()>,
     progress: &mut dyn FnMut(&Summary, usize),
-) -> io::Result<Summary> {
+) -> (Summary, io::Result<()>) {
     let started = Instant::now();
     let tasks = tasks(sources);
     let mut summary = Summary { window: window.to_string(), ..Summary::default() };
@@ -148,10 +150,9 @@ pub fn replay(
         drop(finished);
         told
     });
-    told?;
-    summary.interrupted = stop.load(Ordering::Relaxed);
+    summary.interrupted = stop.load(Ordering::Relaxed) || told.is_err();
     summary.elapsed_s = started.elapsed().as_secs_f64();
-    Ok(summary)
+    (summary, told)
 }
 
 /// Everything that the sources hold, in the order in which it is told.
@@ -228,7 +229,7 @@ struct Finished {
 }
 
 enum Outcome {
-    Read { name: String, examined: Box<Examined>, in_span: u64, spool: Spool, spooled: io::Result<()> },
+    Read { name: String, examined: Box<Examined>, within: u64, spool: Spool, spooled: io::Result<()> },
     Fault(String, io::Error),
     Skip(Class),
 }
@@ -244,7 +245,7 @@ fn work(
     finished: &SyncSender<Finished>,
 ) {
     let mut worker = Worker::new(inspection.limits);
-    let event_time = Field::new("eventTime");
+    let glimpse = Glimpse::new(window);
     while let Some(number) = turns.take(tasks.len(), ahead) {
         if stop.load(Ordering::Relaxed) {
             return;
@@ -255,13 +256,13 @@ fn work(
                 Outcome::Fault(name.clone(), io::Error::new(error.kind(), error.to_string()))
             }
             Task::Stdin => {
-                let body = Body::Stream(Box::new(Stdin::read(stop)));
-                examine(&mut worker, inspection, window, &event_time, body, None)
+                let body = Body::Stream(Box::new(Patient::stdin(stop)));
+                // Whoever pipes something in has chosen how much it is.
+                let mut worker = Worker::new(Limits { inflated: u64::MAX, ..inspection.limits });
+                examine(&mut worker, inspection, window, &glimpse, body, None)
             }
-            Task::File(path) => match folder::open(path) {
-                Ok(Fetched { body, .. }) => {
-                    examine(&mut worker, inspection, window, &event_time, body, Some(path))
-                }
+            Task::File(path) => match open(path, stop) {
+                Ok(body) => examine(&mut worker, inspection, window, &glimpse, body, Some(path)),
                 Err(error) => Outcome::Fault(path.display().to_string(), error),
             },
         };
@@ -271,11 +272,19 @@ fn work(
     }
 }
 
+/// Opens what was named: a file, or a pipe, which is read as patiently as standard input.
+fn open(path: &Path, stop: &Arc<AtomicBool>) -> io::Result<Body> {
+    if std::fs::metadata(path)?.file_type().is_fifo() {
+        return Ok(Body::Stream(Box::new(Patient::pipe(path, stop))));
+    }
+    folder::open(path).map(|Fetched { body, .. }| body)
+}
+
 fn examine(
     worker: &mut Worker,
     inspection: &Inspection,
     window: &Window,
-    event_time: &Field,
+    glimpse: &Glimpse<'_>,
     mut body: Body,
     path: Option<&Path>,
 ) -> Outcome {
@@ -290,29 +299,24 @@ fn examine(
         received_at: None,
         stored_at: None,
     };
-    let mut teller = Teller { window, event_time, in_span: 0, spool: Spool::new(), spooled: Ok(()) };
+    let mut teller = Teller { window, glimpse, within: 0, spool: Spool::new(), spooled: Ok(()) };
     let examined = Box::new(worker.examine(inspection, &mut body, &origin, None, &mut teller));
-    let Teller { in_span, spool, spooled, .. } = teller;
-    Outcome::Read { name, examined, in_span, spool, spooled }
+    let Teller { within, spool, spooled, .. } = teller;
+    Outcome::Read { name, examined, within, spool, spooled }
 }
 
-/// Spools what is asked for, and counts how much of the asked span there was.
+/// Spools what is asked for, and counts how many records were.
 struct Teller<'t> {
     window: &'t Window,
-    event_time: &'t Field,
-    in_span: u64,
+    glimpse: &'t Glimpse<'t>,
+    within: u64,
     spool: Spool,
     spooled: io::Result<()>,
 }
 
 impl Listener for Teller<'_> {
     fn record(&mut self, record: &[u8]) {
-        let outside = self.window.has_span()
-            && match self.event_time.of(record) {
-                Anchor::Text(time) => !std::str::from_utf8(time).is_ok_and(|time| self.window.spans(time)),
-                Anchor::Absent | Anchor::Odd => false,
-            };
-        self.in_span += u64::from(!outside);
+        self.within += u64::from(self.glimpse.may_admit(record));
     }
 
     fn wants(&self, hit: &Hit<'_>) -> bool {
@@ -368,9 +372,9 @@ impl Summary {
                 self.unreadable.push(Remark { object, reason: "io", detail: error.to_string() });
                 return Ok(());
             }
-            Outcome::Read { name, examined, in_span, spool, spooled } => {
+            Outcome::Read { name, examined, within, spool, spooled } => {
                 spooled?;
-                self.in_span += in_span;
+                self.within += within;
                 (name, examined, spool)
             }
         };

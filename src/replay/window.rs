@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use crate::event::Event;
+use crate::event::{Anchor, Event, Field};
 
 /// Which events may raise alerts. The span is half-open, on `eventTime`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,6 +77,39 @@ impl Window {
         time.is_none_or(|time| self.spans(&time))
             && one_of(&self.accounts, "recipientAccountId")
             && one_of(&self.regions, "awsRegion")
+    }
+}
+
+/// Tells from a record's bytes whether it may lie within.
+#[derive(Debug)]
+pub(super) struct Glimpse<'w> {
+    window: &'w Window,
+    time: Field,
+    account: Field,
+    region: Field,
+}
+
+impl<'w> Glimpse<'w> {
+    pub(super) fn new(window: &'w Window) -> Self {
+        Self {
+            window,
+            time: Field::new("eventTime"),
+            account: Field::new("recipientAccountId"),
+            region: Field::new("awsRegion"),
+        }
+    }
+
+    /// As [`Window::admits`]; what only parsing can tell counts as within.
+    pub(super) fn may_admit(&self, record: &[u8]) -> bool {
+        let Window { accounts, regions, .. } = self.window;
+        let holds = |field: &Field, test: &dyn Fn(&str) -> bool| match field.of(record) {
+            Anchor::Text(text) => std::str::from_utf8(text).map_or(true, test),
+            Anchor::Absent | Anchor::Odd => true,
+        };
+        (!self.window.has_span() || holds(&self.time, &|time| self.window.spans(time)))
+            && (accounts.is_empty()
+                || holds(&self.account, &|account| accounts.iter().any(|one| one == account)))
+            && (regions.is_empty() || holds(&self.region, &|region| regions.iter().any(|one| one == region)))
     }
 }
 

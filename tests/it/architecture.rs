@@ -25,14 +25,14 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("intake", &["alert", "announce", "metrics"]),
     ("worker", &["alert", "decode", "detect", "event", "fetch"]),
     ("rulebook", &["event", "sigma"]),
-    ("watch", &["announce", "clock", "folder", "intake", "metrics"]),
+    ("watch", &["announce", "clock", "folder", "intake", "metrics", "ration"]),
     ("aws", &["alert", "announce", "clock", "config", "fetch", "intake", "metrics"]),
     ("admin", &["intake", "metrics"]),
     (
         "pipeline",
         &["alert", "announce", "clock", "decode", "fetch", "intake", "metrics", "ration", "state", "worker"],
     ),
-    ("replay", &["alert", "announce", "detect", "event", "fetch", "folder", "sigma", "worker"]),
+    ("replay", &["alert", "announce", "decode", "detect", "event", "fetch", "folder", "sigma", "worker"]),
     (
         "daemon",
         &[

@@ -114,9 +114,13 @@ fn a_span_of_time_is_half_open_and_days_are_whole() {
     assert_eq!(replay(&["--account", "999999999999"]).0, "");
     assert_eq!(replay(&["--region", "us-east-1", "--account", "111122223333"]).0, "before first last after");
 
-    let (_, outside) = replay(&["--from", "2030-01-01"]);
-    assert_eq!(outside.code, Some(3), "an empty span is not a clean one");
-    assert!(outside.stderr.contains("not a single record lies in the span"), "{}", outside.stderr);
+    for nothing in [["--from", "2030-01-01"], ["--region", "us-eats-1"], ["--account", "999999999999"]] {
+        for quiet in [&[][..], &["--quiet"]] {
+            let (_, outside) = replay(&[&nothing[..], quiet].concat());
+            assert_eq!(outside.code, Some(3), "nothing is not a clean answer");
+            assert!(outside.stderr.contains("not a single record is of those"), "{}", outside.stderr);
+        }
+    }
     for (extra, message) in
         [(["--from", "2026-03-01T10:00:00"], "neither a day"), (["--to", "tomorrow"], "neither a day")]
     {

@@ -55,7 +55,7 @@ pub enum SinkTarget {
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// A file of certificates or keys that cannot be read.
-    #[error("{path}: {source}", path = .path.display())]
+    #[error("{path}", path = .path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum SinkError {
         source: io::Error,
     },
     /// A file of certificates or keys that holds something else.
-    #[error("{path}: not a usable certificate or key: {source}", path = .path.display())]
+    #[error("{path}: not a usable certificate or key", path = .path.display())]
     Certificate {
         /// The file.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub enum SinkError {
         source: reqwest::Error,
     },
     /// The HTTP client.
-    #[error("the HTTP client cannot be set up: {0}")]
+    #[error("the HTTP client cannot be set up")]
     Client(#[source] reqwest::Error),
     /// A secret.
     #[error(transparent)]
@@ -125,4 +125,10 @@ impl Sink {
             Sink::Webhook(webhook) => webhook.post(alert, now).await,
         }
     }
+}
+
+/// An error with its causes, of which the innermost tells most.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

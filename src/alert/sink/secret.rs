@@ -12,6 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::chain;
+
 /// A secret and where it comes from.
 #[derive(Clone)]
 pub struct Secret(Source);
@@ -43,7 +45,7 @@ type Stamp = (Option<SystemTime>, u64);
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("the secret in file {path}: {source}", path = .path.display())]
+    #[error("the secret in file {path}", path = .path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -125,7 +127,7 @@ impl Secret {
             }
             (Ok(None), Some(read)) => Ok(read.value.clone()),
             (Err(error), Some(read)) => {
-                tracing::warn!(%error, "a secret cannot be read; its last value is used");
+                tracing::warn!(error = chain(&error), "a secret cannot be read; its last value is used");
                 Ok(read.value.clone())
             }
             (Err(error), None) => Err(error),

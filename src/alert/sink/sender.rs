@@ -70,6 +70,12 @@ impl SenderHandle {
         self.inbox.send(Arc::clone(alert)).is_ok()
     }
 
+    /// How many alerts the sink has still to take, now and later.
+    #[must_use]
+    pub fn waiting(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.waiting)
+    }
+
     /// Whether the sink takes alerts, now and later.
     #[must_use]
     pub fn health(&self) -> watch::Receiver<Health> {

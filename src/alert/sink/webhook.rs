@@ -1,5 +1,6 @@
 //! Webhooks: one POST per alert, signed after Standard Webhooks if there is a secret.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use reqwest::{Certificate, Client, Identity, Proxy, Response, StatusCode, redire
 use sha2::Sha256;
 use url::Url;
 
-use super::{Attempt, Secret, SecretError, SinkError, egress};
+use super::{Attempt, Secret, SecretError, SinkError, chain, egress};
 use crate::alert::Alert;
 
 /// How long a receiver may ask us to wait: one hour.
@@ -21,7 +22,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 const MAX_RESPONSE: usize = 64 << 10;
 
 /// A webhook as it was configured.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WebhookSettings {
     /// Where to; checked by [`Egress`](super::Egress).
     pub url: Url,
@@ -41,6 +42,13 @@ pub struct WebhookSettings {
     pub client: Option<(PathBuf, PathBuf)>,
     /// A proxy; none is taken from the environment.
     pub proxy: Option<Url>,
+}
+
+impl fmt::Debug for WebhookSettings {
+    /// Without the URL, whose path is a secret at some receivers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookSettings").field("host", &self.url.host_str()).finish_non_exhaustive()
+    }
 }
 
 impl WebhookSettings {
@@ -115,7 +123,7 @@ impl Webhook {
         let body = self.body(alert);
         let headers = match self.headers(alert, &body, now) {
             Ok(headers) => headers,
-            Err(error) => return Attempt::SetUpWrongly { reason: error.to_string() },
+            Err(error) => return Attempt::SetUpWrongly { reason: chain(&error) },
         };
         let request = self.client.post(self.settings.url.clone()).headers(headers).body(body);
         match request.send().await {
@@ -217,12 +225,6 @@ fn read(path: &Path) -> Result<Vec<u8>, SinkError> {
 
 fn certificate(path: &Path, source: reqwest::Error) -> SinkError {
     SinkError::Certificate { path: path.to_owned(), source }
-}
-
-/// An error with its causes, of which the innermost tells most.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

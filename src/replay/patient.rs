@@ -1,6 +1,8 @@
-//! Standard input that can be given up: a signal ends the replay even while nobody writes.
+//! Standard input and pipes that can be given up: a signal ends the replay even while nobody writes.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -10,23 +12,40 @@ use std::time::Duration;
 const CHUNK: usize = 256 << 10;
 const AHEAD: usize = 4;
 
-/// Standard input, read by a thread of its own. Once it is told to stop, it ends.
+/// A pipe that is read by a thread of its own. Once it is told to stop, it ends.
 #[derive(Debug)]
-pub(super) struct Stdin {
+pub(super) struct Patient {
     chunks: Receiver<io::Result<Vec<u8>>>,
     chunk: io::Cursor<Vec<u8>>,
     stop: Arc<AtomicBool>,
 }
 
-impl Stdin {
-    pub(super) fn read(stop: &Arc<AtomicBool>) -> Self {
+impl Patient {
+    pub(super) fn stdin(stop: &Arc<AtomicBool>) -> Self {
+        Self::read(stop, || Ok(io::stdin().lock()))
+    }
+
+    /// A named pipe; even its opening waits for somebody who writes.
+    pub(super) fn pipe(path: &Path, stop: &Arc<AtomicBool>) -> Self {
+        let path = path.to_owned();
+        Self::read(stop, move || File::open(path))
+    }
+
+    fn read<R: Read>(stop: &Arc<AtomicBool>, open: impl FnOnce() -> io::Result<R> + Send + 'static) -> Self {
         let (sender, chunks) = sync_channel(AHEAD);
         // Waits in a read that nothing ends but more input; the end of the program does not wait for it.
         std::thread::spawn(move || {
-            let mut stdin = io::stdin().lock();
+            let mut reader = match open() {
+                Ok(reader) => reader,
+                Err(error) => {
+                    // Without a receiver nobody asks any more.
+                    let _ = sender.send(Err(error));
+                    return;
+                }
+            };
             loop {
                 let mut chunk = Vec::new();
-                let read = (&mut stdin).take(CHUNK as u64).read_to_end(&mut chunk);
+                let read = (&mut reader).take(CHUNK as u64).read_to_end(&mut chunk);
                 let ended = !matches!(read, Ok(1..));
                 if sender.send(read.map(|_| chunk)).is_err() || ended {
                     return;
@@ -37,7 +56,7 @@ impl Stdin {
     }
 }
 
-impl Read for Stdin {
+impl Read for Patient {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.chunk.read(buffer)?;
