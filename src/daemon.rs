@@ -31,6 +31,9 @@ use crate::worker::Inspection;
 /// Time for what remains after messages were given back.
 const LAST_STEPS: Duration = Duration::from_secs(6);
 
+/// Time for sinks that are not required, once everything else is delivered.
+const OPTIONAL_GRACE: Duration = Duration::from_secs(3);
+
 /// Why the daemon ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -58,12 +61,18 @@ pub async fn run(config: &Config, rulebook: Rulebook) -> anyhow::Result<Ending> 
     metrics.rules("broken", rulebook.faults.len());
 
     let (reports, reported) = mpsc::unbounded_channel();
-    let mut deliveries = JoinSet::new();
+    // Sinks that are not required are given up a little earlier.
+    let give_up = abandon.child_token();
+    let (mut deliveries, mut optional) = (JoinSet::new(), JoinSet::new());
     let sinks = open_sinks(&config.sinks_or_stdout(), &reports, &reader_gone, &metrics, &clock)?;
     let handles: Vec<SenderHandle> = sinks
         .into_iter()
         .map(|(handle, sender)| {
-            deliveries.spawn(sender.run(abandon.clone()));
+            if handle.settings.required {
+                deliveries.spawn(sender.run(abandon.clone()));
+            } else {
+                optional.spawn(sender.run(give_up.clone()));
+            }
             handle
         })
         .collect();
@@ -113,6 +122,9 @@ pub async fn run(config: &Config, rulebook: Rulebook) -> anyhow::Result<Ending> 
     let drained = async {
         while sources.join_next().await.is_some() {}
         while deliveries.join_next().await.is_some() {}
+        if timeout(OPTIONAL_GRACE, async { while optional.join_next().await.is_some() {} }).await.is_err() {
+            give_up.cancel();
+        }
     };
     tokio::select! {
         drained = timeout(config.grace, drained) => if drained.is_err() {
@@ -128,6 +140,7 @@ pub async fn run(config: &Config, rulebook: Rulebook) -> anyhow::Result<Ending> 
     let ended = async {
         while sources.join_next().await.is_some() {}
         while deliveries.join_next().await.is_some() {}
+        while optional.join_next().await.is_some() {}
         while others.join_next().await.is_some() {}
     };
     tokio::select! {
@@ -190,7 +203,8 @@ async fn spawn_sources(
             let region = Queue::region(queue);
             let buckets = Buckets::open(&aws, queue, region.as_deref(), config.limits.inflated as u64).await;
             let announcer = Queue::open(&aws, queue, metrics.clone(), clock.clone()).await;
-            let line = Line::new(Arc::clone(shared), buckets, OriginKind::S3);
+            let source = shared.intake.source(&queue.url);
+            let line = Line::new(Arc::clone(shared), source, buckets, OriginKind::S3);
             sources.spawn(line.serve(announcer, stop.clone(), abandon.clone()));
         }
     }
@@ -198,7 +212,8 @@ async fn spawn_sources(
         std::fs::read_dir(folder)
             .with_context(|| format!("the folder {} cannot be watched", folder.display()))?;
         let announcer = Watch::new(folder.clone(), metrics.clone(), clock.clone());
-        let line = Line::new(Arc::clone(shared), FolderStore, OriginKind::File);
+        let source = shared.intake.source(&folder.display().to_string());
+        let line = Line::new(Arc::clone(shared), source, FolderStore, OriginKind::File);
         sources.spawn(line.serve(announcer, stop.clone(), abandon.clone()));
     }
     Ok(sources)

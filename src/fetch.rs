@@ -15,14 +15,24 @@ pub const WHOLE_LIMIT: u64 = 32 << 20;
 
 /// Where announced objects are.
 pub trait ObjectStore: Send + Sync + 'static {
-    /// Fetches the announced version of an object.
-    fn fetch(&self, object: &ObjectRef) -> impl Future<Output = Result<Fetched, FetchError>> + Send;
+    /// Fetches the announced version of an object; before its bytes are taken there is room for them.
+    fn fetch(
+        &self,
+        object: &ObjectRef,
+        room: &mut impl Room,
+    ) -> impl Future<Output = Result<Fetched, FetchError>> + Send;
 
     /// Whether this object may be read at all.
     ///
     /// # Errors
     /// It is outside of what was allowed.
     fn admits(&self, object: &ObjectRef) -> Result<(), Refusal>;
+}
+
+/// Room in memory.
+pub trait Room: Send {
+    /// Waits until there is room for this many bytes.
+    fn make(&mut self, bytes: usize) -> impl Future<Output = ()> + Send;
 }
 
 /// An object's bytes.

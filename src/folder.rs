@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::announce::ObjectRef;
-use crate::fetch::{Body, FetchError, Fetched, ObjectStore, Refusal, WHOLE_LIMIT};
+use crate::fetch::{Body, FetchError, Fetched, ObjectStore, Refusal, Room, WHOLE_LIMIT};
 
 /// Endings of log files' names.
 const ENDINGS: [&str; 4] = [".json", ".json.gz", ".ndjson", ".ndjson.gz"];
@@ -67,7 +67,8 @@ pub fn is_log_name(name: &OsStr) -> bool {
 pub struct FolderStore;
 
 impl ObjectStore for FolderStore {
-    async fn fetch(&self, object: &ObjectRef) -> Result<Fetched, FetchError> {
+    async fn fetch(&self, object: &ObjectRef, _: &mut impl Room) -> Result<Fetched, FetchError> {
+        // The announcement has the size.
         let path = PathBuf::from(&object.key);
         let opened = spawn_blocking(move || open(&path))
             .await

@@ -1,11 +1,12 @@
 //! Whether more may be received: the bounds on what is in flight, and the state of everything behind.
 //!
 //! Announcers ask for a permit before they receive. There is none while the bytes in flight are at their
-//! bound or a required sink is down; while every object fails for a reason that lies with the set-up, a
-//! permit is for a single message, a probe, so that good messages do not drift into the dead-letter queue.
+//! bound. While a required sink is down, or while every object of a source fails for a reason that lies with
+//! the set-up, a permit is now and then for a single message, a probe: good messages do not drift into the
+//! dead-letter queue, and a sink that only dislikes one alert is offered another.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -15,12 +16,18 @@ use tracing::{info, warn};
 
 use crate::alert::{Backoff, Health};
 use crate::announce::Delivery;
+use crate::fetch::Room;
 use crate::metrics::Metrics;
 
 /// Systemic failures in a row after which probing begins.
 const FAILURES: u32 = 5;
+/// The wait between probes, first and at most.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+const MOST_WAIT: Duration = Duration::from_mins(2);
+/// How often the health of sinks is looked at while one is down.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The gate in front of the line; a cheap copy of the same gate.
+/// The gate in front of all lines; a cheap copy of the same gate.
 #[derive(Debug, Clone)]
 pub struct Intake(Arc<Inner>);
 
@@ -35,21 +42,44 @@ struct Inner {
 
 #[derive(Debug)]
 struct Held {
-    /// Sources that were heard of, and whether they can receive.
-    sources: BTreeMap<String, bool>,
     bytes: usize,
+    sources: BTreeMap<String, SourceState>,
+}
+
+/// What is known of a source of announcements.
+#[derive(Debug)]
+struct SourceState {
+    /// Whether it can receive.
+    able: bool,
+    /// Why it only probes, if it does.
+    probing: Option<Probing>,
+    /// Systemic failures in a row.
     failures: u32,
     probe_at: Instant,
     backoff: Backoff,
 }
 
+/// Why nothing but probes is received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Probing {
+    SinkDown,
+    NothingReadable,
+}
+
+/// The gate in front of one source; a cheap copy of the same one.
+#[derive(Debug, Clone)]
+pub struct Source {
+    intake: Intake,
+    name: Arc<str>,
+}
+
 /// A source of announcements.
 pub trait Announcer: Send + 'static {
-    /// Hands out deliveries, as many as the intake permits, until it is stopped and all are settled. What is
+    /// Hands out deliveries, as many as its gate permits, until it is stopped and all are settled. What is
     /// not settled when `abandon` is cancelled is given back.
     fn run(
         self,
-        intake: Intake,
+        source: Source,
         deliveries: mpsc::Sender<Delivery>,
         stop: CancellationToken,
         abandon: CancellationToken,
@@ -76,25 +106,77 @@ impl Intake {
     /// A gate with this bound on bytes; `sinks` are the required ones.
     #[must_use]
     pub fn new(most_bytes: usize, sinks: Vec<watch::Receiver<Health>>, metrics: Metrics) -> Self {
-        let backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(2));
-        let held =
-            Held { sources: BTreeMap::new(), bytes: 0, failures: 0, probe_at: Instant::now(), backoff };
-        Self(Arc::new(Inner { most_bytes, sinks, metrics, held: Mutex::new(held), changed: Notify::new() }))
+        let held = Mutex::new(Held { bytes: 0, sources: BTreeMap::new() });
+        Self(Arc::new(Inner { most_bytes, sinks, metrics, held, changed: Notify::new() }))
     }
 
-    /// Waits until something may be received.
+    /// The gate of the source of this name, which has yet to tell that it can receive.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Source {
+        let state = SourceState {
+            able: false,
+            probing: None,
+            failures: 0,
+            probe_at: Instant::now(),
+            backoff: Backoff::new(FIRST_WAIT, MOST_WAIT),
+        };
+        self.held().sources.insert(name.to_owned(), state);
+        Source { intake: self.clone(), name: name.into() }
+    }
+
+    /// Waits until the bytes fit. Something larger than the bound passes alone.
+    pub async fn reserve(&self, bytes: usize) -> Reservation {
+        let mut reservation = Reservation { intake: self.clone(), bytes: 0 };
+        reservation.exchange(bytes).await;
+        reservation
+    }
+
+    /// Takes the bytes at once, even beyond the bound: they are there already.
+    #[must_use]
+    pub fn hold(&self, bytes: usize) -> Reservation {
+        let mut reservation = Reservation { intake: self.clone(), bytes: 0 };
+        reservation.resize(bytes);
+        reservation
+    }
+
+    /// Whether every source can receive.
+    #[must_use]
+    pub fn is_able(&self) -> bool {
+        let held = self.held();
+        !held.sources.is_empty() && held.sources.values().all(|source| source.able)
+    }
+
+    fn is_sink_down(&self) -> bool {
+        self.0.sinks.iter().any(|sink| *sink.borrow() == Health::Down)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, before: usize, after: usize) {
+        let mut held = self.held();
+        held.bytes = held.bytes - before + after;
+        self.0.metrics.in_flight_bytes(held.bytes);
+        drop(held);
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl Source {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits until something may be received. A permit to probe is given once for each wait.
     pub async fn permit(&self) -> Permit {
         loop {
-            self.sinks_up().await;
-            let changed = self.0.changed.notified();
-            let wait = {
-                let held = self.held();
-                match () {
-                    () if held.bytes >= self.0.most_bytes => None,
-                    () if held.failures < FAILURES => return Permit::Open,
-                    () if held.probe_at <= Instant::now() => return Permit::Probe,
-                    () => Some(held.probe_at),
-                }
+            let changed = self.intake.0.changed.notified();
+            let wait = match self.permit_now() {
+                Ok(permit) => return permit,
+                Err(wait) => wait,
             };
             match wait {
                 None => changed.await,
@@ -106,95 +188,111 @@ impl Intake {
         }
     }
 
-    /// Waits until the bytes fit. Something larger than the bound passes alone.
-    pub async fn reserve(&self, bytes: usize) -> Reservation {
-        loop {
-            let changed = self.0.changed.notified();
-            {
-                let mut held = self.held();
-                if held.bytes == 0 || held.bytes.saturating_add(bytes) <= self.0.most_bytes {
-                    held.bytes += bytes;
-                    self.0.metrics.in_flight_bytes(held.bytes);
-                    return Reservation { intake: self.clone(), bytes };
+    /// A permit, or when to ask again; without a time, once something has changed.
+    fn permit_now(&self) -> Result<Permit, Option<Instant>> {
+        let now = Instant::now();
+        let sink_down = self.intake.is_sink_down();
+        let mut held = self.intake.held();
+        let full = held.bytes >= self.intake.0.most_bytes;
+        let state = self.state(&mut held);
+        let probing = match () {
+            () if sink_down => Some(Probing::SinkDown),
+            () if state.failures >= FAILURES => Some(Probing::NothingReadable),
+            () => None,
+        };
+        if state.probing != probing {
+            state.probing = probing;
+            match probing {
+                Some(Probing::SinkDown) => {
+                    state.probe_at = now + state.backoff.failed();
+                    warn!(source = &*self.name, "a required sink is down; only single messages are received");
+                }
+                Some(Probing::NothingReadable) => {
+                    state.probe_at = now + state.backoff.failed();
+                    warn!(source = &*self.name, "nothing can be read; only single messages are received");
+                }
+                None => {
+                    state.backoff.succeeded();
+                    info!(source = &*self.name, "receiving as usual again");
                 }
             }
-            changed.await;
+            let stopped = held.sources.values().any(|source| source.probing.is_some());
+            self.intake.0.metrics.intake_stopped(stopped);
+        }
+        let state = self.state(&mut held);
+        match probing {
+            _ if full => Err(None),
+            None => Ok(Permit::Open),
+            Some(_) if state.probe_at <= now => {
+                state.probe_at = now + state.backoff.failed();
+                Ok(Permit::Probe)
+            }
+            Some(Probing::SinkDown) => Err(Some(state.probe_at.min(now + LOOK_EVERY))),
+            Some(Probing::NothingReadable) => Err(Some(state.probe_at)),
         }
     }
 
-    /// A source tells whether it can receive; one that has not told anything cannot.
-    pub fn source(&self, name: &str, able: bool) {
-        self.held().sources.insert(name.to_owned(), able);
-    }
-
-    /// Whether every source can receive.
-    #[must_use]
-    pub fn is_able(&self) -> bool {
-        self.held().sources.values().all(|able| *able)
+    /// Whether it can receive.
+    pub fn able(&self, able: bool) {
+        self.state(&mut self.intake.held()).able = able;
     }
 
     /// An object could be fetched: the set-up works.
     pub fn works(&self) {
-        let mut held = self.held();
-        if held.failures >= FAILURES {
-            info!("objects can be read again");
-        }
-        held.failures = 0;
-        held.backoff.succeeded();
-        drop(held);
-        self.0.changed.notify_waiters();
+        self.state(&mut self.intake.held()).failures = 0;
+        self.intake.0.changed.notify_waiters();
     }
 
     /// An object failed for a reason that may lie with the set-up.
     pub fn fails(&self) {
-        let mut held = self.held();
-        held.failures = held.failures.saturating_add(1);
-        if held.failures >= FAILURES {
-            let wait = held.backoff.failed();
-            held.probe_at = Instant::now() + wait;
-            if held.failures == FAILURES {
-                warn!("nothing can be read; single messages probe until something can");
-            }
-        }
+        let mut held = self.intake.held();
+        let state = self.state(&mut held);
+        state.failures = state.failures.saturating_add(1);
     }
 
-    async fn sinks_up(&self) {
-        for sink in &self.0.sinks {
-            let mut sink = sink.clone();
-            if *sink.borrow() == Health::Down {
-                self.0.metrics.intake_stopped(true);
-                warn!("a required sink is down; nothing is received");
-            }
-            // A sender that is gone ends the program, not the wait.
-            let _ = sink.wait_for(|health| *health == Health::Up).await;
-        }
-        self.0.metrics.intake_stopped(false);
-    }
-
-    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
-        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn exchange(&self, before: usize, after: usize) {
-        let mut held = self.held();
-        held.bytes = held.bytes - before + after;
-        self.0.metrics.in_flight_bytes(held.bytes);
-        drop(held);
-        self.0.changed.notify_waiters();
+    fn state<'h>(&self, held: &'h mut Held) -> &'h mut SourceState {
+        held.sources.get_mut(&*self.name).expect("the source was registered when this was made")
     }
 }
 
 impl Reservation {
     /// Changes how much is held, at once, even beyond the bound: the bytes are there already.
     pub fn resize(&mut self, bytes: usize) {
-        self.intake.exchange(self.bytes, bytes);
+        self.intake.change(self.bytes, bytes);
         self.bytes = bytes;
+    }
+
+    /// Gives back what is held and waits until the new bytes fit. Nothing is held meanwhile, so that those who
+    /// wait never wait for each other.
+    pub async fn exchange(&mut self, bytes: usize) {
+        self.resize(0);
+        loop {
+            let changed = self.intake.0.changed.notified();
+            {
+                let mut held = self.intake.held();
+                if held.bytes == 0 || held.bytes.saturating_add(bytes) <= self.intake.0.most_bytes {
+                    held.bytes += bytes;
+                    self.bytes = bytes;
+                    self.intake.0.metrics.in_flight_bytes(held.bytes);
+                    return;
+                }
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Room for Reservation {
+    async fn make(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            self.exchange(bytes).await;
+        }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.intake.exchange(self.bytes, 0);
+        self.intake.change(self.bytes, 0);
     }
 }
 
@@ -202,13 +300,14 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
 
-    fn intake(most_bytes: usize) -> Intake {
-        Intake::new(most_bytes, Vec::new(), Metrics::default())
+    fn source(most_bytes: usize) -> Source {
+        Intake::new(most_bytes, Vec::new(), Metrics::default()).source("s")
     }
 
     #[tokio::test]
     async fn bytes_are_bounded_and_given_back() {
-        let intake = intake(100);
+        let source = source(100);
+        let intake = source.intake.clone();
         let mut first = intake.reserve(60).await;
         let waiting = tokio::spawn({
             let intake = intake.clone();
@@ -218,10 +317,7 @@ mod tests {
         assert!(!waiting.is_finished());
         first.resize(40);
         let second = waiting.await.unwrap();
-        let blocked = tokio::spawn({
-            let intake = intake.clone();
-            async move { intake.permit().await }
-        });
+        let blocked = tokio::spawn(async move { source.permit().await });
         tokio::task::yield_now().await;
         assert!(!blocked.is_finished(), "the bound is reached");
         drop((first, second));
@@ -230,35 +326,59 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn those_who_want_more_do_not_wait_for_each_other() {
+        let intake = source(100).intake;
+        let mut exchanges = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let mut small = intake.reserve(5).await;
+            exchanges.spawn(async move { small.exchange(90).await });
+        }
+        exchanges.join_all().await;
+        assert_eq!(intake.held().bytes, 0);
+    }
+
+    #[tokio::test]
     async fn what_is_larger_than_the_bound_passes_alone() {
-        let intake = intake(100);
-        let large = intake.reserve(1_000).await;
-        drop(large);
+        let intake = source(100).intake;
+        drop(intake.reserve(1_000).await);
         assert_eq!(intake.held().bytes, 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn systemic_failures_are_probed() {
-        let intake = intake(100);
+    async fn systemic_failures_are_probed_one_by_one() {
+        let source = source(100);
+        let other = source.intake.source("other");
         for _ in 0..FAILURES {
-            assert_eq!(intake.permit().await, Permit::Open);
-            intake.fails();
+            assert_eq!(source.permit().await, Permit::Open);
+            source.fails();
         }
-        let before = Instant::now();
-        assert_eq!(intake.permit().await, Permit::Probe);
-        assert!(before.elapsed() >= Duration::from_millis(500));
-        intake.works();
-        assert_eq!(intake.permit().await, Permit::Open);
+        for _ in 0..3 {
+            let before = Instant::now();
+            assert_eq!(source.permit().await, Permit::Probe);
+            assert!(before.elapsed() >= FIRST_WAIT / 10, "each probe has its wait");
+        }
+        assert_eq!(other.permit().await, Permit::Open, "the failures of one source are its own");
+        source.works();
+        assert_eq!(source.permit().await, Permit::Open);
     }
 
-    #[tokio::test]
-    async fn a_required_sink_that_is_down_stops_the_intake() {
+    #[tokio::test(start_paused = true)]
+    async fn a_required_sink_that_is_down_leaves_probes() {
         let (sender, health) = watch::channel(Health::Down);
-        let intake = Intake::new(100, vec![health], Metrics::default());
-        let waiting = tokio::spawn(async move { intake.permit().await });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
+        let metrics = Metrics::default();
+        let source = Intake::new(100, vec![health], metrics.clone()).source("s");
+        assert_eq!(source.permit().await, Permit::Probe);
+        assert!(metrics.render().contains("trailhound_intake_stopped 1"));
         sender.send_replace(Health::Up);
-        assert_eq!(waiting.await.unwrap(), Permit::Open);
+        assert_eq!(source.permit().await, Permit::Open);
+        assert!(metrics.render().contains("trailhound_intake_stopped 0"));
+    }
+
+    #[test]
+    fn a_source_is_able_once_it_says_so() {
+        let source = source(100);
+        assert!(!source.intake.is_able());
+        source.able(true);
+        assert!(source.intake.is_able());
     }
 }

@@ -52,14 +52,14 @@
 //! | alert | event, sigma, detect, clock, metrics |
 //! | state | alert, clock, metrics |
 //! | config | alert, decode, sigma |
-//! | intake | alert, announce, metrics |
+//! | intake | alert, announce, fetch, metrics |
 //! | worker | alert, decode, detect, event, fetch |
 //! | rulebook | event, sigma |
 //! | watch | announce, clock, folder, intake, metrics, ration |
 //! | aws | alert, announce, clock, config, fetch, intake, metrics |
 //! | admin | intake, metrics |
 //! | ration | nothing |
-//! | pipeline | alert, announce, clock, decode, fetch, intake, metrics, ration, state, worker |
+//! | pipeline | alert, announce, clock, decode, detect, fetch, intake, metrics, ration, state, worker |
 //! | replay | alert, announce, decode, detect, event, fetch, folder, sigma, worker |
 //! | daemon | admin, alert, aws, clock, config, detect, folder, intake, metrics, pipeline, rulebook, state, watch, worker |
 //!

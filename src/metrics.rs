@@ -118,8 +118,8 @@ fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registr
 }
 
 impl Metrics {
-    /// A message was `received`, or met its end: `acknowledged`, `retried`, `left`, `released`, or `lost`
-    /// because its receipt was not valid any more.
+    /// A message was `received`, or met its end: `acknowledged`, `retried`, `left`, `released`, `lost` because
+    /// its receipt was not valid any more, or `unsettled` because the queue did not take its end.
     pub fn message(&self, outcome: &str) {
         self.0.messages.with_label_values(&[outcome]).inc();
     }

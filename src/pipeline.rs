@@ -4,28 +4,39 @@
 //! object from its bytes to its alerts, off those threads. A worker hands over its alerts and takes the next
 //! object, while the message waits for the commit: a slow sink never parks a worker.
 
+use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::alert::{Alert, Origin, OriginKind};
+use crate::alert::{Alert, AlertId, Origin, OriginKind};
 use crate::announce::{Class, Delivery, Disposition, Item, ObjectRef};
 use crate::clock::Clock;
+use crate::detect::Hit;
 use crate::fetch::{FetchError, Fetched, ObjectStore, retry_after};
-use crate::intake::{Announcer, Intake, Reservation};
+use crate::intake::{Announcer, Intake, Reservation, Source};
 use crate::metrics::Metrics;
 use crate::ration::{Ration, warn_some};
 use crate::state::{Settled, State};
-use crate::worker::{Examined, Inspection, Tally, Worker};
+use crate::worker::{Examined, Inspection, Listener, Tally, Worker};
 
 /// Objects that are fetched at once.
 const FETCHES: usize = 32;
 /// Bytes that are reserved for an object of unknown size, until its size is known.
 const UNKNOWN_SIZE: usize = 1 << 20;
+/// What an item of a message holds in memory, about, in bytes.
+const ITEM_SIZE: usize = 256;
+/// Bytes of alerts that are committed at once, and such portions of one object that may be under way.
+const PORTION: usize = 4 << 20;
+const MOST_PORTIONS: usize = 4;
+/// Ids of alerts by which repeats within an object are noticed.
+const MOST_SEEN: usize = 1 << 20;
 /// Receives after which an object that cannot be read is left to the dead-letter queue.
 const MOST_RECEIVES: u32 = 5;
 
@@ -50,6 +61,7 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Line<S> {
     shared: Arc<Shared>,
+    source: Source,
     store: S,
     kind: OriginKind,
     fetches: Semaphore,
@@ -57,10 +69,10 @@ pub struct Line<S> {
 }
 
 impl<S: ObjectStore> Line<S> {
-    /// A line over a store whose objects are of this kind.
+    /// A line from a source, over a store whose objects are of this kind.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, store: S, kind: OriginKind) -> Self {
-        Self { shared, store, kind, fetches: Semaphore::new(FETCHES), warnings: Ration::default() }
+    pub fn new(shared: Arc<Shared>, source: Source, store: S, kind: OriginKind) -> Self {
+        Self { shared, source, store, kind, fetches: Semaphore::new(FETCHES), warnings: Ration::default() }
     }
 
     /// Takes every delivery of an announcer and settles it. Ends when the announcer has ended.
@@ -68,8 +80,8 @@ impl<S: ObjectStore> Line<S> {
         let line = Arc::new(self);
         let (sender, mut deliveries) = mpsc::channel(1);
         let mut messages = JoinSet::new();
-        let intake = line.shared.intake.clone();
-        let mut announcing = tokio::spawn(announcer.run(intake, sender, stop, abandon.clone()));
+        let source = line.source.clone();
+        let mut announcing = tokio::spawn(announcer.run(source, sender, stop, abandon.clone()));
         loop {
             tokio::select! {
                 Some(delivery) = deliveries.recv() => {
@@ -107,16 +119,11 @@ impl<S: ObjectStore> Line<S> {
                 return Disposition::Leave;
             }
         };
+        let _held = self.shared.intake.hold(delivery.size + items.len() * ITEM_SIZE);
         let mut disposition = Disposition::Ack;
         let mut commits = JoinSet::new();
         for item in items {
-            match self.item(item, delivery).await {
-                Outcome::Done(part) => disposition = gravest(disposition, part),
-                Outcome::Raised { alerts, held, part } => {
-                    disposition = gravest(disposition, part);
-                    commits.spawn(self.commit(alerts, held));
-                }
-            }
+            disposition = gravest(disposition, self.item(item, delivery, &mut commits).await);
         }
         while let Some(committed) = commits.join_next().await {
             disposition = gravest(disposition, committed.unwrap_or(Disposition::Release));
@@ -124,11 +131,17 @@ impl<S: ObjectStore> Line<S> {
         disposition
     }
 
-    async fn item(&self, item: &Item, delivery: &Delivery) -> Outcome {
+    /// What becomes of a part of a message, apart from the commits of its alerts.
+    async fn item(
+        &self,
+        item: &Item,
+        delivery: &Delivery,
+        commits: &mut JoinSet<Disposition>,
+    ) -> Disposition {
         match item {
             Item::Nothing(quiet) => {
                 self.shared.metrics.object("skipped", quiet.reason());
-                Outcome::Done(Disposition::Ack)
+                Disposition::Ack
             }
             Item::Unrecognised(why) => {
                 warn_some!(
@@ -137,7 +150,7 @@ impl<S: ObjectStore> Line<S> {
                     why,
                     "part of a message not understood; left to the dead-letter queue"
                 );
-                Outcome::Done(Disposition::Leave)
+                Disposition::Leave
             }
             Item::Event { record, announced_at } => {
                 let origin = Origin {
@@ -150,28 +163,28 @@ impl<S: ObjectStore> Line<S> {
                     received_at: Some(delivery.received_at),
                     stored_at: None,
                 };
-                self.event(record.clone(), origin).await
+                self.event(record.clone(), origin, commits).await
             }
             Item::Object { object, announced_at } => {
                 let announced_at = announced_at.or(delivery.sent_at);
-                self.object(object, announced_at, delivery).await
+                self.object(object, announced_at, delivery, commits).await
             }
         }
     }
 
     /// A CloudTrail event that came in the message itself.
-    async fn event(&self, record: Vec<u8>, origin: Origin<'static>) -> Outcome {
-        let mut held = self.shared.intake.reserve(record.len()).await;
-        let shared = Arc::clone(&self.shared);
-        let examined = self.shared.crew.work(move |worker| {
-            let mut alerts = Vec::new();
+    async fn event(
+        &self,
+        record: Vec<u8>,
+        origin: Origin<'static>,
+        commits: &mut JoinSet<Disposition>,
+    ) -> Disposition {
+        let held = self.shared.intake.reserve(record.len()).await;
+        let tally = self.work(commits, held, move |worker, shared, portions| {
             let now = Some(shared.clock.now());
-            let tally = worker.examine_record(&shared.inspection, &record, &origin, now, &mut alerts);
-            (alerts, tally)
+            worker.examine_record(&shared.inspection, &record, &origin, now, portions)
         });
-        let Some((alerts, tally)) = examined.await else {
-            return Outcome::Done(Disposition::Retry(retry_after(1)));
-        };
+        let Some(tally) = tally.await else { return Disposition::Retry(retry_after(1)) };
         self.count(&tally);
         if tally.undecodable() > 0 {
             warn_some!(
@@ -179,10 +192,9 @@ impl<S: ObjectStore> Line<S> {
                 "event",
                 "an event in a message cannot be read; left to the dead-letter queue"
             );
-            return Outcome::Done(Disposition::Leave);
+            return Disposition::Leave;
         }
-        held.resize(weight(&alerts));
-        Outcome::Raised { alerts, held, part: Disposition::Ack }
+        Disposition::Ack
     }
 
     /// fetch → decode → detect → alert, for one object.
@@ -191,13 +203,14 @@ impl<S: ObjectStore> Line<S> {
         object: &ObjectRef,
         announced_at: Option<jiff::Timestamp>,
         delivery: &Delivery,
-    ) -> Outcome {
+        commits: &mut JoinSet<Disposition>,
+    ) -> Disposition {
         let metrics = &self.shared.metrics;
         if let Err(refusal) = self.store.admits(object) {
             metrics.object("refused", refusal.reason());
             let (bucket, key) = (&object.bucket, &object.key);
             warn_some!(self.warnings, "refused", bucket, key, error = %refusal, "object refused");
-            return Outcome::Done(Disposition::Leave);
+            return Disposition::Leave;
         }
         // What lies in a watched folder was put there; in a bucket, others may write beside the trail.
         let class = Class::of(&object.key);
@@ -208,54 +221,81 @@ impl<S: ObjectStore> Line<S> {
         if skipped {
             metrics.object("skipped", class.reason());
             debug!(bucket = object.bucket, key = object.key, class = class.reason(), "object skipped");
-            return Outcome::Done(Disposition::Ack);
+            return Disposition::Ack;
         }
         let announced = object.size.and_then(|size| usize::try_from(size).ok()).unwrap_or(UNKNOWN_SIZE);
         let mut held = self.shared.intake.reserve(announced.min(crate::decode::WHOLE_LIMIT)).await;
-        let fetched = match self.fetch(object).await {
+        let Fetched { mut body, version, stored_at } = match self.fetch(object, &mut held).await {
             Ok(fetched) => fetched,
-            Err(error) => return Outcome::Done(self.not_fetched(object, &error, delivery.receives)),
+            Err(error) => return self.not_fetched(object, &error, delivery.receives),
         };
-        held.resize(fetched.body.held());
-        let (object, kind, received_at) = (object.clone(), self.kind, delivery.received_at);
-        let shared = Arc::clone(&self.shared);
+        held.resize(body.held());
+        let (bucket, key) = (object.bucket.clone(), object.key.clone());
+        let (kind, received_at) = (self.kind, delivery.received_at);
         let started = Instant::now();
-        let examined = self.shared.crew.work(move |worker| {
-            let Fetched { mut body, version, stored_at } = fetched;
+        let examined = self.work(commits, held, move |worker, shared, portions| {
             let origin = Origin {
                 kind,
-                bucket: (!object.bucket.is_empty()).then_some(object.bucket.as_str()),
-                key: Some(&object.key),
+                bucket: (!bucket.is_empty()).then_some(bucket.as_str()),
+                key: Some(&key),
                 version: version.as_deref(),
                 index: 0,
                 announced_at,
                 received_at: Some(received_at),
                 stored_at: if kind == OriginKind::S3 { stored_at } else { None },
             };
-            let mut alerts = Vec::new();
             let now = Some(shared.clock.now());
-            let examined = worker.examine(&shared.inspection, &mut body, &origin, now, &mut alerts);
-            (alerts, examined, object)
+            worker.examine(&shared.inspection, &mut body, &origin, now, portions)
         });
-        let Some((alerts, examined, object)) = examined.await else {
+        let Some(examined) = examined.await else {
             metrics.object("failed", "panic");
-            return Outcome::Done(retry_or_leave(delivery.receives));
+            return retry_or_leave(delivery.receives);
         };
         metrics.stage("examine", started.elapsed());
-        held.resize(weight(&alerts));
-        let part = self.examined(&object, &examined, delivery.receives);
-        Outcome::Raised { alerts, held, part }
+        self.examined(object, &examined, delivery.receives)
     }
 
-    async fn fetch(&self, object: &ObjectRef) -> Result<Fetched, FetchError> {
+    /// Has a worker do something, and commits the alerts that come of it, portion by portion. `held` are the
+    /// bytes that the job holds; none is returned if it panicked.
+    async fn work<T: Send + 'static>(
+        &self,
+        commits: &mut JoinSet<Disposition>,
+        mut held: Reservation,
+        job: impl FnOnce(&mut Worker, &Shared, &mut Portions) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, mut ready) = mpsc::unbounded_channel();
+        let shared = Arc::clone(&self.shared);
+        let mut done = pin!(self.shared.crew.work(move |worker| {
+            let mut portions = Portions::new(Arc::clone(&shared), sender);
+            let result = job(worker, &shared, &mut portions);
+            (result, portions.alerts)
+        }));
+        let (result, rest) = loop {
+            tokio::select! {
+                Some(portion) = ready.recv() => {
+                    commits.spawn(self.commit(portion));
+                }
+                done = &mut done => break done?,
+            }
+        };
+        while let Ok(portion) = ready.try_recv() {
+            commits.spawn(self.commit(portion));
+        }
+        held.resize(weight(&rest));
+        commits.spawn(self.commit(Portion { alerts: rest, room: (held, None) }));
+        Some(result)
+    }
+
+    async fn fetch(&self, object: &ObjectRef, held: &mut Reservation) -> Result<Fetched, FetchError> {
         let _turn = self.fetches.acquire().await.expect("the semaphore is never closed");
         let started = Instant::now();
-        let fetched = self.store.fetch(object).await;
+        let fetched = self.store.fetch(object, held).await;
         self.shared.metrics.stage("fetch", started.elapsed());
         match &fetched {
-            Err(error) if error.is_systemic() => self.shared.intake.fails(),
+            // A file that may not be read says nothing of the others.
+            Err(error) if error.is_systemic() && self.kind == OriginKind::S3 => self.source.fails(),
             Err(_) => {}
-            Ok(_) => self.shared.intake.works(),
+            Ok(_) => self.source.works(),
         }
         fetched
     }
@@ -322,14 +362,15 @@ impl<S: ObjectStore> Line<S> {
     }
 
     /// Commits at once; the bytes of the alerts stay in flight until the answer has come.
-    fn commit(&self, alerts: Vec<Alert>, held: Reservation) -> impl Future<Output = Disposition> + use<S> {
+    fn commit(&self, portion: Portion) -> impl Future<Output = Disposition> + use<S> {
         let metrics = self.shared.metrics.clone();
         let started = Instant::now();
+        let Portion { alerts, room } = portion;
         let settled = self.shared.state.commit(alerts);
         async move {
             let settled = settled.await;
             metrics.stage("commit", started.elapsed());
-            drop(held);
+            drop(room);
             match settled {
                 Settled::Delivered => Disposition::Ack,
                 // Refused for good: the message, with the alert that nobody wants, is for the dead-letter queue.
@@ -340,15 +381,53 @@ impl<S: ObjectStore> Line<S> {
     }
 }
 
-/// What became of a part of a message.
-enum Outcome {
-    Done(Disposition),
-    /// Its alerts are to be committed; apart from that this becomes of it.
-    Raised {
-        alerts: Vec<Alert>,
-        held: Reservation,
-        part: Disposition,
-    },
+/// Alerts that are committed together.
+struct Portion {
+    alerts: Vec<Alert>,
+    /// What they take up until they are delivered.
+    room: (Reservation, Option<OwnedSemaphorePermit>),
+}
+
+/// Gathers the alerts of an object and hands them over in portions, so that an object which raises more than
+/// fits into memory waits for its own deliveries. Repeated ids are noticed before their alert is written.
+struct Portions {
+    shared: Arc<Shared>,
+    ready: mpsc::UnboundedSender<Portion>,
+    turns: Arc<Semaphore>,
+    alerts: Vec<Alert>,
+    bytes: usize,
+    seen: HashSet<AlertId>,
+}
+
+impl Portions {
+    fn new(shared: Arc<Shared>, ready: mpsc::UnboundedSender<Portion>) -> Self {
+        let turns = Arc::new(Semaphore::new(MOST_PORTIONS));
+        Self { shared, ready, turns, alerts: Vec::new(), bytes: 0, seen: HashSet::new() }
+    }
+}
+
+impl Listener for Portions {
+    fn wants(&mut self, hit: &Hit<'_>) -> bool {
+        // Beyond that the state alone notices.
+        let new = self.seen.len() >= MOST_SEEN || self.seen.insert(Alert::id_of(hit));
+        if !new {
+            self.shared.metrics.repeat(&hit.rule.id);
+        }
+        new
+    }
+
+    fn alert(&mut self, alert: Alert) {
+        self.bytes += alert.document.len();
+        self.alerts.push(alert);
+        if self.bytes < PORTION {
+            return;
+        }
+        let turn = Handle::current().block_on(Arc::clone(&self.turns).acquire_owned());
+        let alerts = std::mem::take(&mut self.alerts);
+        let held = self.shared.intake.hold(std::mem::take(&mut self.bytes));
+        // Nobody takes it any more once the program gives up.
+        let _ = self.ready.send(Portion { alerts, room: (held, turn.ok()) });
+    }
 }
 
 /// The bytes of alerts.

@@ -6,7 +6,9 @@
 //! tried again until it was unchanged for a minute.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +21,7 @@ use tracing::{debug, error, info};
 use crate::announce::{Delivery, Disposition, Item, ObjectRef, Receipt, Token};
 use crate::clock::Clock;
 use crate::folder::{self, Walk};
-use crate::intake::{Announcer, Intake};
+use crate::intake::{Announcer, Source};
 use crate::metrics::{InFlight, Metrics};
 use crate::ration::{Ration, warn_some};
 
@@ -38,7 +40,8 @@ pub struct Watch {
     files: HashMap<PathBuf, Known>,
     /// What can be announced since the last scan, by the byte order of paths.
     ready: BTreeSet<PathBuf>,
-    in_flight: HashMap<Token, PathBuf>,
+    /// What is announced and not settled, and since when.
+    in_flight: HashMap<Token, (PathBuf, Instant)>,
     /// What could not be looked into at the last scan.
     faults: BTreeSet<PathBuf>,
     next_token: Token,
@@ -71,8 +74,21 @@ enum FileState {
     Done,
 }
 
-/// By what a change is known: size and modification time.
-type Stamp = (u64, Option<SystemTime>);
+/// By what a change is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    modified: Option<SystemTime>,
+    /// Its number in the file system, and when that was last changed: another file may look the same.
+    inode: (u64, i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        let inode = (metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
+        Self { size: metadata.len(), modified: metadata.modified().ok(), inode }
+    }
+}
 
 impl Watch {
     /// Watches a folder from now on.
@@ -111,7 +127,7 @@ impl Watch {
         for (path, stamp) in stamps {
             match self.files.get_mut(&path) {
                 None => {
-                    let complete = stamp.1.is_some_and(|modified| modified < complete_before);
+                    let complete = stamp.modified.is_some_and(|modified| modified < complete_before);
                     let state = if complete { FileState::Ready } else { FileState::New };
                     self.files.insert(path, Known { stamp, unchanged_since: now, state });
                 }
@@ -159,9 +175,9 @@ impl Watch {
             bucket: String::new(),
             key: path.to_string_lossy().into_owned(),
             version: None,
-            size: Some(known.stamp.0),
+            size: Some(known.stamp.size),
         };
-        self.in_flight.insert(token, path);
+        self.in_flight.insert(token, (path, Instant::now()));
         self.metrics.message("received");
         Some(Delivery {
             announcement: Ok(vec![Item::Object { object, announced_at: None }]),
@@ -174,7 +190,7 @@ impl Watch {
     }
 
     fn settle(&mut self, token: Token, disposition: Disposition) {
-        let Some(path) = self.in_flight.remove(&token) else { return };
+        let Some((path, _)) = self.in_flight.remove(&token) else { return };
         self.metrics.message(disposition.outcome());
         let Some(known) = self.files.get_mut(&path) else { return };
         let changed = known.state == FileState::InFlight { changed: true };
@@ -183,8 +199,10 @@ impl Watch {
             _ if changed => FileState::New,
             Disposition::Ack | Disposition::Leave => FileState::Done,
             Disposition::Retry(after) => {
-                let due = (known.unchanged_since + UNCHANGED).max(Instant::now() + SCAN_EVERY);
-                FileState::Again { at: due.min(Instant::now() + after) }
+                // The last try comes as soon as the minute is over.
+                let (now, last) = (Instant::now(), known.unchanged_since + UNCHANGED);
+                let due = if last > now { last.min(now + after) } else { now + after };
+                FileState::Again { at: due }
             }
             Disposition::Release => FileState::New,
         };
@@ -194,7 +212,7 @@ impl Watch {
 impl Announcer for Watch {
     async fn run(
         mut self,
-        intake: Intake,
+        source: Source,
         deliveries: mpsc::Sender<Delivery>,
         stop: CancellationToken,
         abandon: CancellationToken,
@@ -206,7 +224,8 @@ impl Announcer for Watch {
         let mut scans = tokio::time::interval(SCAN_EVERY);
         scans.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let in_flight = InFlight { messages: self.in_flight.len(), oldest: Duration::ZERO };
+            let oldest = self.in_flight.values().map(|(_, announced)| announced.elapsed()).max();
+            let in_flight = InFlight { messages: self.in_flight.len(), oldest: oldest.unwrap_or_default() };
             self.metrics.in_flight(&name, in_flight);
             let stopping = stop.is_cancelled();
             if stopping && self.in_flight.is_empty() {
@@ -214,7 +233,7 @@ impl Announcer for Watch {
             }
             let more = !stopping && !self.ready.is_empty() && self.in_flight.len() < MOST_IN_FLIGHT;
             let room = async {
-                intake.permit().await;
+                source.permit().await;
                 deliveries.reserve().await
             };
             tokio::select! {
@@ -226,7 +245,7 @@ impl Announcer for Watch {
                 },
                 _ = scans.tick(), if !stopping => {
                     let able = self.scan().await;
-                    intake.source(&name, able);
+                    source.able(able);
                 }
                 () = stop.cancelled(), if !stopping => {}
                 () = abandon.cancelled() => return,
@@ -245,12 +264,18 @@ struct Found {
 /// Looks through a folder; nothing if it cannot be read.
 fn look_through(folder: &Path) -> Option<Found> {
     std::fs::read_dir(folder).ok()?;
-    let Walk { files, faults, .. } = folder::walk(folder);
-    let stamps = files.into_iter().filter_map(|path| {
-        let metadata = std::fs::metadata(&path).ok()?;
-        Some((path, (metadata.len(), metadata.modified().ok())))
-    });
-    Some(Found { stamps: stamps.collect(), faults })
+    let Walk { files, mut faults, .. } = folder::walk(folder);
+    let mut stamps = HashMap::new();
+    for path in files {
+        match std::fs::metadata(&path) {
+            // It is named by a text from here on.
+            _ if path.to_str().is_none() => faults.push((path, io::Error::other("the name is not UTF-8"))),
+            Ok(metadata) => _ = stamps.insert(path, Stamp::of(&metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => faults.push((path, error)),
+        }
+    }
+    Some(Found { stamps, faults })
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ pub trait Listener {
     fn record(&mut self, _record: &[u8]) {}
 
     /// Whether a hit is worth an alert.
-    fn wants(&self, _hit: &Hit<'_>) -> bool {
+    fn wants(&mut self, _hit: &Hit<'_>) -> bool {
         true
     }
 

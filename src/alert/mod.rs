@@ -139,13 +139,19 @@ struct RuleFacts<'d> {
 }
 
 impl Alert {
+    /// The id that the alert of a hit has.
+    #[must_use]
+    pub fn id_of(hit: &Hit<'_>) -> AlertId {
+        AlertId::of_event(hit.status.as_str(), &hit.rule.id, &hit.event.key())
+    }
+
     /// Makes the alert of a hit. `detected_at` is none where no clock has a say: in a replay.
     #[must_use]
     pub fn of(hit: &Hit<'_>, origin: &Origin<'_>, detected_at: Option<Timestamp>, tool: &Tool) -> Self {
         let Hit { rule, status, event } = *hit;
         let (actor, target, outcome) = (Actor::of(event), Target::of(event), event.outcome());
         let facts = Facts { rule, event, actor: &actor, target: target.as_ref(), outcome: &outcome };
-        let id = AlertId::of_event(status.as_str(), &rule.id, &event.key());
+        let id = Self::id_of(hit);
         let text = |key| event.text(&[key]).filter(|text| !text.is_empty());
         let (account, region) = (text("recipientAccountId"), text("awsRegion"));
         let (source_ip, user_agent) = (text("sourceIPAddress"), text("userAgent"));

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Item, ObjectRef, Quiet};
@@ -39,30 +39,41 @@ pub fn read(body: &str) -> Result<Vec<Item>, Unrecognised> {
 }
 
 /// The keys by which shapes are told apart. Values are read once the shape is known.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Body<'b> {
     #[serde(borrow, rename = "Records")]
     records: Option<&'b RawValue>,
     #[serde(rename = "Event")]
-    event: Option<String>,
+    event: Lenient,
     #[serde(rename = "Type")]
-    kind: Option<String>,
+    kind: Lenient,
     #[serde(rename = "Message")]
-    message: Option<String>,
+    message: Lenient,
     #[serde(rename = "Timestamp")]
-    timestamp: Option<String>,
+    timestamp: Lenient,
     #[serde(rename = "s3Bucket")]
-    s3_bucket: Option<String>,
+    s3_bucket: Lenient,
     #[serde(rename = "s3ObjectKey")]
-    s3_object_key: Option<Keys>,
+    s3_object_key: Option<&'b RawValue>,
     #[serde(rename = "detail-type")]
-    detail_type: Option<String>,
-    source: Option<String>,
-    time: Option<String>,
+    detail_type: Lenient,
+    time: Lenient,
     #[serde(borrow)]
     detail: Option<&'b RawValue>,
-    bucket: Option<BucketField>,
-    key: Option<String>,
+    bucket: Lenient,
+    key: Lenient,
+}
+
+/// A text; a value of any other type counts as absent, for another shape may have it there.
+#[derive(Default)]
+struct Lenient(Option<String>);
+
+impl<'de> Deserialize<'de> for Lenient {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self(serde_json::from_str(value.get()).ok()))
+    }
 }
 
 #[derive(Deserialize)]
@@ -70,14 +81,6 @@ struct Body<'b> {
 enum Keys {
     One(String),
     Many(Vec<String>),
-}
-
-/// `bucket` at the top level is a name only in the output of input transformers.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum BucketField {
-    Name(String),
-    Other(serde::de::IgnoredAny),
 }
 
 fn read_wrapped(
@@ -100,33 +103,31 @@ fn read_wrapped(
         serde_json::error::Category::Data => Unrecognised::Shape,
         _ => Unrecognised::NotJson(error),
     })?;
-    match shape {
-        Body { records: Some(records), .. } => {
-            let parts: Vec<&RawValue> =
-                serde_json::from_str(records.get()).map_err(|_| Unrecognised::Shape)?;
-            list(&parts, |part| Ok(vec![s3_record(part)]))
-        }
-        Body { event: Some(event), .. } if event == "s3:TestEvent" => {
-            Ok(vec![Item::Nothing(Quiet::TestEvent)])
-        }
-        Body { kind: Some(kind), message: Some(message), timestamp, .. } if kind == "Notification" => {
-            read_wrapped(&message, time(timestamp).or(announced_at), wraps + 1)
-        }
-        Body { s3_bucket: Some(bucket), s3_object_key: Some(keys), .. } => {
-            let keys = match keys {
-                Keys::One(key) => vec![key],
-                Keys::Many(keys) => keys,
-            };
-            not_empty(keys.into_iter().map(|key| object(&bucket, key, announced_at)).collect())
-        }
-        Body { detail_type: Some(kind), source, time: sent, detail: Some(detail), .. } => {
-            Ok(vec![event_bridge(&kind, source.as_deref(), detail, time(sent).or(announced_at))])
-        }
-        Body { bucket: Some(BucketField::Name(bucket)), key: Some(key), .. } => {
-            Ok(vec![object(&bucket, key, announced_at)])
-        }
-        _ => Err(Unrecognised::Shape),
+    let Body { records, event, kind, message, timestamp, .. } = shape;
+    if let Some(records) = records {
+        let parts: Vec<&RawValue> = serde_json::from_str(records.get()).map_err(|_| Unrecognised::Shape)?;
+        return list(&parts, |part| Ok(vec![s3_record(part)]));
     }
+    if event.0.as_deref() == Some("s3:TestEvent") {
+        return Ok(vec![Item::Nothing(Quiet::TestEvent)]);
+    }
+    if let (Some("Notification"), Some(message)) = (kind.0.as_deref(), message.0) {
+        return read_wrapped(&message, time(timestamp.0).or(announced_at), wraps + 1);
+    }
+    if let (Some(bucket), Some(keys)) = (shape.s3_bucket.0, shape.s3_object_key) {
+        let keys = match serde_json::from_str(keys.get()).map_err(|_| Unrecognised::Shape)? {
+            Keys::One(key) => vec![key],
+            Keys::Many(keys) => keys,
+        };
+        return not_empty(keys.into_iter().map(|key| object(&bucket, key, announced_at)).collect());
+    }
+    if let (Some(kind), Some(detail)) = (shape.detail_type.0, shape.detail) {
+        return Ok(vec![event_bridge(&kind, detail, time(shape.time.0).or(announced_at))]);
+    }
+    if let (Some(bucket), Some(key)) = (shape.bucket.0, shape.key.0) {
+        return Ok(vec![object(&bucket, key, announced_at)]);
+    }
+    Err(Unrecognised::Shape)
 }
 
 fn list(
@@ -211,7 +212,7 @@ struct Bucket {
 }
 
 /// An EventBridge event: about an object (its key is not encoded), or a CloudTrail event itself.
-fn event_bridge(kind: &str, source: Option<&str>, detail: &RawValue, sent: Option<Timestamp>) -> Item {
+fn event_bridge(kind: &str, detail: &RawValue, sent: Option<Timestamp>) -> Item {
     #[derive(Deserialize)]
     struct Detail {
         bucket: Bucket,
@@ -227,11 +228,9 @@ fn event_bridge(kind: &str, source: Option<&str>, detail: &RawValue, sent: Optio
     if kind.ends_with(" via CloudTrail") {
         return Item::Event { record: detail.get().as_bytes().to_vec(), announced_at: sent };
     }
-    if source != Some("aws.s3") {
-        return Item::Nothing(Quiet::OtherEvent);
-    }
     if kind != "Object Created" {
-        return Item::Nothing(Quiet::OtherObjectEvent);
+        let of_object = kind.starts_with("Object ");
+        return Item::Nothing(if of_object { Quiet::OtherObjectEvent } else { Quiet::OtherEvent });
     }
     match serde_json::from_str::<Detail>(detail.get()) {
         Ok(Detail { bucket, object }) => Item::Object {
@@ -359,6 +358,16 @@ mod tests {
             ("CloudTrail validation message.".into(), vec!["validation".into()]),
             (sns("CloudTrail validation message."), vec!["validation".into()]),
             (r#"{"bucket":"trail","key":"a b"}"#.into(), vec!["trail/a b  ".into()]),
+            (
+                bridge("Object Created", "my.forwarder", detail),
+                vec!["trail/a+b%20c v2 2026-03-01T10:05:07Z".into()],
+            ),
+            (
+                records(from_ref(&put))
+                    .replace('}', r#","time":5,"key":[],"source":{},"Event":null}"#)
+                    .replacen(r#","time":5,"key":[],"source":{},"Event":null}"#, "}", 3),
+                vec![found.clone()],
+            ),
         ];
         for (body, expected) in cases {
             assert_eq!(short(&body), expected, "{body}");

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::{Aws, describe};
 use crate::announce::ObjectRef;
 use crate::config::QueueConfig;
-use crate::fetch::{Body, FetchError, Fetched, ObjectStore, Refusal, WHOLE_LIMIT};
+use crate::fetch::{Body, FetchError, Fetched, ObjectStore, Refusal, Room, WHOLE_LIMIT};
 
 /// How long the next bytes of an object may take.
 const STALL: Duration = Duration::from_secs(30);
@@ -54,7 +54,12 @@ impl Buckets {
         Self { buckets, most_bytes }
     }
 
-    async fn download(&self, bucket: &Bucket, object: &ObjectRef) -> Result<Fetched, FetchError> {
+    async fn download(
+        &self,
+        bucket: &Bucket,
+        object: &ObjectRef,
+        room: &mut impl Room,
+    ) -> Result<Fetched, FetchError> {
         let output = bucket
             .client
             .get_object()
@@ -68,6 +73,8 @@ impl Buckets {
         let GetObjectOutput { body, content_length, version_id, last_modified, .. } = output;
         let stored_at = last_modified.and_then(|time| Timestamp::from_second(time.secs()).ok());
         let size = content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
+        // Beyond that it is not held in memory.
+        room.make(usize::try_from(size.min(WHOLE_LIMIT)).unwrap_or_default()).await;
         let body = self.body(body, size).await.map_err(|error| FetchError::Unavailable(error.into()))?;
         let version = version_id.filter(|version| version != "null").or_else(|| object.version.clone());
         Ok(Fetched { body, version, stored_at })
@@ -106,14 +113,14 @@ impl Buckets {
 }
 
 impl ObjectStore for Buckets {
-    async fn fetch(&self, object: &ObjectRef) -> Result<Fetched, FetchError> {
+    async fn fetch(&self, object: &ObjectRef, room: &mut impl Room) -> Result<Fetched, FetchError> {
         let Some(bucket) = self.buckets.get(&object.bucket) else {
             return Err(FetchError::Denied(Refusal::Bucket.into()));
         };
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.download(bucket, object).await {
+            match self.download(bucket, object, room).await {
                 Err(FetchError::Unavailable(error)) if tries < DOWNLOADS => {
                     tracing::debug!(key = object.key, %error, "a download broke off");
                 }
@@ -153,9 +160,12 @@ fn classify(error: &SdkError<GetObjectError>) -> FetchError {
     let cause = text.into();
     match (status, code.as_str()) {
         (_, "InvalidObjectState") => FetchError::Archived(cause),
-        (_, "NoSuchKey" | "NoSuchVersion" | "NoSuchBucket") | (Some(404 | 405), _) => {
-            FetchError::Missing(cause)
-        }
+        (
+            _,
+            "NoSuchKey" | "NoSuchVersion" | "NoSuchBucket" | "InvalidArgument" | "InvalidURI"
+            | "KeyTooLongError",
+        )
+        | (Some(404 | 405), _) => FetchError::Missing(cause),
         (Some(400 | 403), _) if is_kms => FetchError::Kms(cause),
         (Some(301 | 400 | 401 | 403), code)
             if !matches!(code, "RequestTimeout" | "ThrottlingException" | "SlowDown") =>

@@ -26,11 +26,11 @@ use crate::alert::Backoff;
 use crate::announce::{self, Delivery, Disposition, Receipt, Token};
 use crate::clock::Clock;
 use crate::config::QueueConfig;
-use crate::intake::{Announcer, Intake, Permit};
+use crate::intake::{Announcer, Permit, Source};
 use crate::metrics::{InFlight, Metrics};
 
 /// How long a receive waits for messages, in seconds; also the longest that an idle receiver takes to stop.
-const WAIT_SECONDS: i32 = 5;
+const WAIT_SECONDS: u16 = 5;
 /// Messages of one receive, and entries of one batch.
 const BATCH: usize = 10;
 /// Receives at once while messages keep coming.
@@ -136,12 +136,12 @@ impl Queue {
 impl Announcer for Queue {
     async fn run(
         self,
-        intake: Intake,
+        source: Source,
         deliveries: mpsc::Sender<Delivery>,
         stop: CancellationToken,
         abandon: CancellationToken,
     ) {
-        if let Err(error) = self.inspect().await {
+        if let Some(Err(error)) = stop.run_until_cancelled(self.inspect()).await {
             // The receiver goes on trying, and tells as long as it fails.
             error!(%error, "the queue cannot be looked at");
         }
@@ -158,6 +158,7 @@ impl Announcer for Queue {
             held: HashMap::new(),
             waiting: Vec::new(),
             calls: JoinSet::new(),
+            settling: 0,
             in_flight: held,
             abandon: abandon.clone(),
         };
@@ -167,7 +168,7 @@ impl Announcer for Queue {
             visibility: self.visibility,
             metrics: self.metrics,
             clock: self.clock,
-            intake,
+            source,
             deliveries,
             hold,
             settle,
@@ -185,7 +186,7 @@ struct Receiver {
     visibility: Duration,
     metrics: Metrics,
     clock: Clock,
-    intake: Intake,
+    source: Source,
     deliveries: mpsc::Sender<Delivery>,
     hold: mpsc::UnboundedSender<Held>,
     settle: mpsc::UnboundedSender<(Token, Disposition)>,
@@ -196,7 +197,6 @@ struct Receiver {
 impl Receiver {
     async fn run(mut self, stop: CancellationToken, abandon: CancellationToken) {
         info!(queue = self.url, "receiving");
-        self.intake.source(&self.url, false);
         let mut polls = JoinSet::new();
         let mut receivers = 1;
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -205,10 +205,9 @@ impl Receiver {
                 permit = self.room(), if polls.len() < receivers => {
                     let most = match permit {
                         Permit::Open => BATCH,
-                        Permit::Probe if polls.is_empty() => 1,
                         Permit::Probe => {
-                            receivers = polls.len();
-                            continue;
+                            receivers = 1;
+                            1
                         }
                     };
                     polls.spawn(self.receive(most));
@@ -216,7 +215,7 @@ impl Receiver {
                 Some(received) = polls.join_next() => match received {
                     Ok(Ok(messages)) => {
                         backoff.succeeded();
-                        self.intake.source(&self.url, true);
+                        self.source.able(true);
                         receivers = match messages.len() {
                             0 => 1,
                             BATCH => (receivers * 2).min(MOST_RECEIVERS),
@@ -226,7 +225,9 @@ impl Receiver {
                     }
                     Ok(Err(cause)) => {
                         let wait = backoff.failed();
-                        self.intake.source(&self.url, backoff.failures() < UNABLE_AFTER);
+                        if backoff.failures() >= UNABLE_AFTER {
+                            self.source.able(false);
+                        }
                         warn!(queue = self.url, cause, "messages cannot be received");
                         tokio::select! {
                             () = tokio::time::sleep(wait) => {}
@@ -238,10 +239,19 @@ impl Receiver {
                 () = stop.cancelled() => {}
             }
         }
-        // What a poll has received by now is hidden from others, so that each is seen to its end.
-        while let Some(Some(received)) = abandon.run_until_cancelled(polls.join_next()).await {
-            if let Ok(Ok(messages)) = received {
-                self.give_back(messages);
+        // What a poll has received by now is hidden from others, so that each is seen to its end; one that goes
+        // on longer than it may will bring nothing.
+        let last_poll = tokio::time::sleep(Duration::from_secs(u64::from(WAIT_SECONDS) + 2));
+        let mut last_poll = std::pin::pin!(last_poll);
+        loop {
+            tokio::select! {
+                received = polls.join_next() => match received {
+                    Some(Ok(Ok(messages))) => self.give_back(messages),
+                    Some(_) => {}
+                    None => return,
+                },
+                () = &mut last_poll => return,
+                () = abandon.cancelled() => return,
             }
         }
     }
@@ -251,7 +261,7 @@ impl Receiver {
         let mut in_flight = self.in_flight.clone();
         // Without receipts there is nothing to wait for; the run ends with them.
         let _ = in_flight.wait_for(|held| *held + BATCH <= MOST_IN_FLIGHT).await;
-        self.intake.permit().await
+        self.source.permit().await
     }
 
     fn receive(&self, most: usize) -> impl Future<Output = Result<Vec<Message>, String>> + Send + use<> {
@@ -260,7 +270,7 @@ impl Receiver {
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(i32::try_from(most).unwrap_or(1))
-            .wait_time_seconds(WAIT_SECONDS)
+            .wait_time_seconds(WAIT_SECONDS.into())
             .visibility_timeout(seconds(self.visibility))
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
@@ -357,6 +367,8 @@ struct Call {
     kind: CallKind,
     token: Token,
     handle: String,
+    /// What becomes of the message by this; nothing by a heartbeat.
+    outcome: Option<&'static str>,
     tries: u32,
     due: Instant,
 }
@@ -383,6 +395,8 @@ struct Receipts {
     held: HashMap<Token, Held>,
     waiting: Vec<Call>,
     calls: JoinSet<Called>,
+    /// Messages whose end SQS has yet to confirm.
+    settling: usize,
     in_flight: watch::Sender<usize>,
     /// Cancelled when there is no more time: then all that is held is given back.
     abandon: CancellationToken,
@@ -452,14 +466,24 @@ impl Receipts {
             Disposition::Retry(_) if self.abandon.is_cancelled() => Disposition::Release,
             disposition => disposition,
         };
-        self.metrics.message(disposition.outcome());
+        let outcome = disposition.outcome();
         let kind = match disposition {
             Disposition::Ack => CallKind::Delete,
             Disposition::Retry(after) => CallKind::Change(seconds(after)),
             Disposition::Release => CallKind::Change(0),
-            Disposition::Leave => return,
+            Disposition::Leave => return self.metrics.message(outcome),
         };
-        self.waiting.push(Call { kind, token, handle: held.handle, tries: 0, due: Instant::now() + GATHER });
+        self.settling += 1;
+        let due = Instant::now() + GATHER;
+        self.waiting.push(Call { kind, token, handle: held.handle, outcome: Some(outcome), tries: 0, due });
+    }
+
+    /// Counts what became of the message of a call that settles it.
+    fn settled(&mut self, call: &Call, outcome: Option<&'static str>) {
+        if let Some(outcome) = outcome.filter(|_| call.outcome.is_some()) {
+            self.settling -= 1;
+            self.metrics.message(outcome);
+        }
     }
 
     /// Sends what is due: heartbeats, and deletes and changes that were gathered long enough or fill a batch.
@@ -478,6 +502,7 @@ impl Receipts {
                         kind,
                         token: held.token,
                         handle: held.handle.clone(),
+                        outcome: None,
                         tries: 0,
                         due: now,
                     });
@@ -525,23 +550,30 @@ impl Receipts {
                 calls.into_iter().for_each(|call| self.try_again(call));
             }
             Ok(failed) => {
-                for entry in failed {
-                    let Some(call) = entry.id.parse::<usize>().ok().and_then(|at| calls.get(at)).cloned()
-                    else {
-                        continue;
-                    };
-                    let gone = ["ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"];
-                    if gone.iter().any(|code| entry.code.contains(code)) {
-                        debug!(queue = self.url, code = entry.code, "a receipt is not valid any more");
-                        // It was taken from us, or it is deleted already; it is heard of again if it is not.
-                        if self.held.remove(&call.token).is_some() {
-                            self.metrics.message("lost");
-                        }
-                    } else {
-                        self.try_again(call);
+                let mut failures: HashMap<usize, String> = failed
+                    .into_iter()
+                    .filter_map(|entry| Some((entry.id.parse().ok()?, entry.code)))
+                    .collect();
+                for (at, call) in calls.into_iter().enumerate() {
+                    match failures.remove(&at) {
+                        None => self.settled(&call, call.outcome),
+                        Some(code) => self.call_failed(call, &code),
                     }
                 }
             }
+        }
+    }
+
+    fn call_failed(&mut self, call: Call, code: &str) {
+        let gone = ["ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"];
+        if !gone.iter().any(|gone| code.contains(gone)) {
+            return self.try_again(call);
+        }
+        debug!(queue = self.url, code, "a receipt is not valid any more");
+        // It was taken from us, or it is deleted already; it is heard of again if it is not.
+        self.settled(&call, Some("lost"));
+        if self.held.remove(&call.token).is_some() {
+            self.metrics.message("lost");
         }
     }
 
@@ -555,7 +587,8 @@ impl Receipts {
             call.due = Instant::now() + Duration::from_millis(200 << call.tries);
             self.waiting.push(call);
         } else {
-            warn!(queue = self.url, "a message could not be settled; it comes back");
+            error!(queue = self.url, "a message could not be settled; it comes back");
+            self.settled(&call, Some("unsettled"));
         }
     }
 
@@ -570,7 +603,8 @@ impl Receipts {
         self.in_flight.send_replace(self.held.len());
         let oldest = self.held.values().filter_map(|held| held.sent_at).min();
         let age = oldest.and_then(|oldest| self.clock.now().duration_since(oldest).try_into().ok());
-        let in_flight = InFlight { messages: self.held.len(), oldest: age.unwrap_or_default() };
+        let in_flight =
+            InFlight { messages: self.held.len() + self.settling, oldest: age.unwrap_or_default() };
         self.metrics.in_flight(&self.url, in_flight);
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::terminal::{self, bytes, complain, grouped, plain, say, table};
 use super::{Exit, OutputFormat, ReplayArgs};
-use crate::alert::Alert;
+use crate::alert::{Alert, Backlog};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::{self, Ending, Signals};
@@ -289,18 +289,18 @@ struct Deliverer {
     task: tokio::task::JoinHandle<u64>,
     cancel: CancellationToken,
     stop: CancellationToken,
-    backlogs: Vec<Backlog>,
+    receivers: Vec<Receiver>,
     quiet: bool,
     runtime: Handle,
     /// Alerts that were not even handed over.
     left: u64,
 }
 
-/// What a sink has still to take.
-struct Backlog {
+/// A sink and what it has still to take.
+struct Receiver {
     sink: String,
     required: bool,
-    waiting: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
 }
 
 impl Deliverer {
@@ -314,13 +314,13 @@ impl Deliverer {
                 Exit::USAGE
             })?;
         let (mut required, mut optional) = (JoinSet::new(), JoinSet::new());
-        let (mut handles, mut backlogs) = (Vec::new(), Vec::new());
+        let (mut handles, mut receivers) = (Vec::new(), Vec::new());
         for (handle, sender) in sinks {
             let settings = &handle.settings;
             let senders = if settings.required { &mut required } else { &mut optional };
             senders.spawn(sender.run(cancel.clone()));
             let (sink, required) = (settings.name.clone(), settings.required);
-            backlogs.push(Backlog { sink, required, waiting: handle.waiting() });
+            receivers.push(Receiver { sink, required, backlog: handle.backlog() });
             handles.push(handle);
         }
         let (state, keeper) = Keeper::new(handles, reported, metrics, clock);
@@ -347,7 +347,7 @@ impl Deliverer {
             undelivered
         });
         let (stop, runtime) = (stop.token.clone(), Handle::current());
-        Ok(Self { alerts, task, cancel, stop, backlogs, quiet, runtime, left: 0 })
+        Ok(Self { alerts, task, cancel, stop, receivers, quiet, runtime, left: 0 })
     }
 
     /// Hands an alert over, once there is room, unless the replay is stopped.
@@ -375,13 +375,13 @@ impl Deliverer {
             tokio::select! {
                 undelivered = &mut task => break undelivered.unwrap_or(u64::MAX),
                 () = stop.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
-                () = tokio::time::sleep(TELL_EVERY) => tell_waiting(&self.backlogs, self.quiet),
+                () = tokio::time::sleep(TELL_EVERY) => tell_waiting(&self.receivers, self.quiet),
             }
         };
-        for backlog in self.backlogs.iter().filter(|backlog| !backlog.required) {
-            let missed = backlog.waiting.load(Ordering::Relaxed) as u64;
+        for receiver in self.receivers.iter().filter(|receiver| !receiver.required) {
+            let missed = receiver.backlog.alerts() as u64;
             if missed > 0 {
-                let sink = plain(&backlog.sink);
+                let sink = plain(&receiver.sink);
                 complain(&format!(
                     "the sink `{sink}`, which is not required, missed {} alert(s)",
                     grouped(missed)
@@ -392,16 +392,16 @@ impl Deliverer {
     }
 
     fn tell_waiting(&self) {
-        tell_waiting(&self.backlogs, self.quiet);
+        tell_waiting(&self.receivers, self.quiet);
     }
 }
 
 /// Says for which sinks a delivery waits.
-fn tell_waiting(backlogs: &[Backlog], quiet: bool) {
-    for backlog in backlogs.iter().filter(|_| !quiet) {
-        let waiting = backlog.waiting.load(Ordering::Relaxed) as u64;
+fn tell_waiting(receivers: &[Receiver], quiet: bool) {
+    for receiver in receivers.iter().filter(|_| !quiet) {
+        let waiting = receiver.backlog.alerts() as u64;
         if waiting > 0 {
-            say(&format!("waiting for the sink `{}`: {} alert(s)", plain(&backlog.sink), grouped(waiting)));
+            say(&format!("waiting for the sink `{}`: {} alert(s)", plain(&receiver.sink), grouped(waiting)));
         }
     }
 }

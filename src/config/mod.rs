@@ -263,7 +263,7 @@ impl Config {
             listen: reader.parsed("listen", "an address such as \"127.0.0.1:9187\""),
             state: reader.string("state").map(PathBuf::from),
             log: log(reader),
-            grace: reader.duration("grace").unwrap_or(Duration::from_secs(25)),
+            grace: reader.duration("grace").unwrap_or(Duration::from_secs(20)),
             queues: reader.tables("queue", queue),
             watch: reader.strings("watch").into_iter().map(PathBuf::from).collect(),
             allow_http: egress.allow_http,

@@ -319,7 +319,7 @@ impl Listener for Teller<'_> {
         self.within += u64::from(self.glimpse.may_admit(record));
     }
 
-    fn wants(&self, hit: &Hit<'_>) -> bool {
+    fn wants(&mut self, hit: &Hit<'_>) -> bool {
         self.window.admits(hit.event)
     }
 

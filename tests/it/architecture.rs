@@ -22,7 +22,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("alert", &["event", "sigma", "detect", "clock", "metrics"]),
     ("state", &["alert", "clock", "metrics"]),
     ("config", &["alert", "decode", "sigma"]),
-    ("intake", &["alert", "announce", "metrics"]),
+    ("intake", &["alert", "announce", "fetch", "metrics"]),
     ("worker", &["alert", "decode", "detect", "event", "fetch"]),
     ("rulebook", &["event", "sigma"]),
     ("watch", &["announce", "clock", "folder", "intake", "metrics", "ration"]),
@@ -30,7 +30,10 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("admin", &["intake", "metrics"]),
     (
         "pipeline",
-        &["alert", "announce", "clock", "decode", "fetch", "intake", "metrics", "ration", "state", "worker"],
+        &[
+            "alert", "announce", "clock", "decode", "detect", "fetch", "intake", "metrics", "ration",
+            "state", "worker",
+        ],
     ),
     ("replay", &["alert", "announce", "decode", "detect", "event", "fetch", "folder", "sigma", "worker"]),
     (

@@ -316,3 +316,73 @@ fn help_names_every_exit_code() {
         assert!(help.stdout.contains(code), "{code}");
     }
 }
+
+#[test]
+fn a_replay_never_writes_over_what_it_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, inside, beside) = (path("a.json"), path("alerts.ndjson"), path("alerts.txt"));
+    let records = log(&[create_user("1")]);
+    fs::write(&file, &records).unwrap();
+    let whole = folder.path().to_str().unwrap();
+    for (source, flag, target, code) in [
+        (file.as_str(), "--output", &file, 2),
+        (&file, "--summary", &file, 2),
+        (whole, "--output", &inside, 2),
+        (whole, "--output", &beside, 0),
+        (&file, "--output", &inside, 0),
+    ] {
+        let replayed = run(["replay", source, flag, target]);
+        assert_eq!(replayed.code, Some(code), "{source} {flag} {target}: {}", replayed.stderr);
+        assert_eq!(fs::read(&file).unwrap(), records);
+    }
+}
+
+#[test]
+fn a_named_pipe_is_read_and_one_in_a_folder_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.json");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let walked = run(["replay".as_ref(), folder.path().as_os_str()]);
+    assert_eq!(walked.code, Some(3));
+    assert!(walked.stderr.contains("pipe.json: not a regular file"), "{}", walked.stderr);
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, log(&[create_user("1")])).unwrap()
+    });
+    let named = run(["replay".as_ref(), pipe.as_os_str()]);
+    writer.join().unwrap();
+    assert_eq!((named.code, named.alerts().len()), (Some(0), 1), "{}", named.stderr);
+}
+
+#[test]
+fn what_cannot_be_written_is_told() {
+    let trail = trail().to_str().unwrap().to_owned();
+    let summary = tempfile::NamedTempFile::new().unwrap();
+    let full = ["replay", &trail, "--output", "/dev/full", "--summary", summary.path().to_str().unwrap()];
+    let replayed = run(full);
+    assert_eq!(replayed.code, Some(3));
+    assert!(replayed.stderr.contains("/dev/full: No space left"), "{}", replayed.stderr);
+    let summary: Value = serde_json::from_slice(&fs::read(summary.path()).unwrap()).unwrap();
+    assert_eq!(summary["interrupted"], true);
+    assert_eq!(run(["replay", "-", "-"]).code, Some(2));
+}
+
+#[test]
+fn a_sink_that_is_not_required_holds_up_no_replay() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("t.toml");
+    let port = support::free_port();
+    let sink =
+        format!("[[webhook]]\nname = \"down\"\nrequired = false\nurl = \"http://127.0.0.1:{port}/h\"\n");
+    fs::write(&config, sink).unwrap();
+    let trail = trail();
+    let replayed =
+        run(["replay".as_ref(), trail.as_os_str(), "--deliver".as_ref(), "-c".as_ref(), config.as_os_str()]);
+    assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
+    assert!(
+        replayed.stderr.contains("`down`, which is not required, missed 11 alert(s)"),
+        "{}",
+        replayed.stderr
+    );
+}

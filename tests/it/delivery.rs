@@ -1,6 +1,7 @@
 //! Alerts on their way to receivers that fail in every way.
 
 use std::fs;
+use std::io::BufRead;
 use std::time::Duration;
 
 use base64::Engine;
@@ -216,6 +217,62 @@ fn a_sink_that_is_set_up_wrongly_loses_nothing() {
 }
 
 #[test]
+fn an_alert_that_the_receiver_dislikes_stops_no_other() {
+    wait(async {
+        let receiver = Receiver::start(vec![]).await;
+        receiver.dislike("\"eventID\":\"poison\"", answer(403));
+        let mut fixture = Fixture::start(&["poison"], &webhook(&receiver, ""), &[]);
+        fixture.daemon.says("the sink is set up wrongly");
+        for id in ["1", "2", "3"] {
+            let path = fixture.folder.path().join(format!("logs/{id}.json"));
+            fs::write(path, log(&[create_user(id)])).unwrap();
+        }
+        eventually("the other alerts", || {
+            (statuses(&receiver.requests()).iter().filter(|status| **status == 200).count() == 3)
+                .then_some(())
+        });
+        fixture.daemon.says("the sink is up again");
+        fixture.daemon.signal("KILL");
+    });
+}
+
+#[test]
+fn an_object_that_raises_more_than_fits_is_delivered_in_portions() {
+    wait(async {
+        let ids: Vec<String> = (0..20_000).map(|i| (i % 15_000).to_string()).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let sinks = "[limits]\nin_flight = \"1MiB\"\n[[file]]\npath = \"{folder}/alerts\"\n";
+        let mut fixture = Fixture::start(&ids, sinks, &[("TRAILHOUND_GRACE", "1s")]);
+        eventually("all alerts", || (fixture.read("alerts").lines().count() == 15_000).then_some(()));
+        assert_eq!(fixture.daemon.stop().code(), Some(143));
+        assert_eq!(support::ids(&support::alerts(&fixture.read("alerts"))).len(), 15_000);
+    });
+}
+
+#[test]
+fn standard_output_that_nobody_reads_does_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let records: Vec<String> = (0..500).map(|i| create_user(&i.to_string())).collect();
+    fs::write(folder.path().join("a.json"), log(&records)).unwrap();
+    let mut daemon = support::command(["run", "--watch", folder.path().to_str().unwrap()])
+        .env("TRAILHOUND_GRACE", "1s")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = std::io::BufReader::new(daemon.stderr.take().unwrap()).lines();
+    log.find(|line| line.as_ref().unwrap().contains("watching a folder")).unwrap().unwrap();
+    // The pipe holds 64 KiB, a fraction of the alerts.
+    let ends = |signal: &str| {
+        let status = std::process::Command::new("kill").args([signal, &daemon.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    };
+    ends("-TERM");
+    let ended = eventually("the end", || daemon.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(143));
+}
+
+#[test]
 fn a_refused_alert_does_not_stop_the_next_and_is_not_acknowledged() {
     wait(async {
         let (trail, rules) = (ministack().await.trail_with(2, 3).await, user_rule());
@@ -272,7 +329,7 @@ fn a_required_sink_that_is_down_stops_the_intake() {
         let key = |i: u32| format!("AWSLogs/1/CloudTrail/us-east-1/{i}.json");
         trail.put(&key(0), log(&[create_user("0")])).await;
         let (mut daemon, _config) = trail.daemon_with(&config, &args);
-        daemon.says("a required sink is down; nothing is received");
+        daemon.says("a required sink is down; only single messages are received");
         for i in 1..40 {
             trail.put(&key(i), log(&[create_user(&i.to_string())])).await;
         }

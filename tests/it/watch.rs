@@ -123,3 +123,16 @@ fn a_second_signal_ends_at_once() {
     assert_eq!(daemon.ended().code(), Some(130));
     assert!(started.elapsed() < Duration::from_secs(20), "it did not wait for its grace to end");
 }
+
+#[test]
+fn what_cannot_be_read_is_told_and_stops_nobody() {
+    let mut fixture = Fixture::start();
+    let pipe = fixture.logs.path().join("pipe.json");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::os::unix::fs::symlink(fixture.logs.path(), fixture.logs.path().join("loop")).unwrap();
+    fixture.write("a.json", &log(&[create_user("1")]));
+    fixture.raises(1);
+    fixture.daemon.says("not a regular file");
+    fixture.daemon.says("File system loop");
+    fixture.daemon.stop();
+}

@@ -30,31 +30,34 @@ impl File {
             file.write_all(line.as_bytes())
         })
         .await
+        .unwrap_or_else(|error| later(&error))
     }
 }
 
 /// Writes the alert to standard output.
 pub(super) async fn write_line_to_stdout(alert: &Alert) -> Attempt {
     let line = line(alert);
-    write(move || {
+    let written = write(move || {
         let mut stdout = io::stdout().lock();
         stdout.write_all(line.as_bytes())?;
         stdout.flush()
+    });
+    written.await.unwrap_or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Attempt::ReaderGone,
+        _ => later(&error),
     })
-    .await
 }
 
 fn line(alert: &Alert) -> String {
     format!("{}\n", alert.document)
 }
 
-async fn write(write: impl FnOnce() -> io::Result<()> + Send + 'static) -> Attempt {
-    match spawn_blocking(write).await {
-        Ok(Ok(())) => Attempt::Taken,
-        Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Attempt::ReaderGone,
-        Ok(Err(error)) => Attempt::Later { reason: error.to_string(), after: None },
-        Err(error) => Attempt::Later { reason: error.to_string(), after: None },
-    }
+async fn write(write: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<Attempt> {
+    spawn_blocking(write).await?.map(|()| Attempt::Taken)
+}
+
+fn later(error: &io::Error) -> Attempt {
+    Attempt::Later { reason: error.to_string(), after: None }
 }
 
 /// Whether the last byte of a file is something else than the end of a line. Pipes and terminals have none.

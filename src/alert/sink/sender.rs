@@ -1,15 +1,17 @@
 //! The sender of one sink: takes alerts in order and tries until the sink has them or refuses them.
 //!
-//! A failure pauses the whole sink, and then a single alert probes it. An alert that fails while others pass
-//! waits for its own turn, so that one which the receiver chokes on holds up nobody.
+//! A failure pauses the whole sink, and then a single alert probes it: one that has not failed yet, if there is
+//! any. An alert that goes on failing while others pass is the one to blame; it holds up nobody, and in the end
+//! it counts as refused.
 
-use std::collections::VecDeque;
+use std::cmp;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -19,12 +21,18 @@ use crate::alert::{Alert, AlertId};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
-/// Alerts that wait for a sink that is not required; beyond them alerts are dropped.
+/// Alerts that wait for a sink that is not required, and their bytes; beyond them alerts are dropped.
 const OPTIONAL_QUEUE: usize = 10_000;
+const OPTIONAL_BYTES: usize = 64 << 20;
 /// Failures in a row after which a sink counts as down.
 const DOWN_AFTER: u32 = 3;
+/// A pause, or a delivery without an end, of this length is the same as being down.
+const LONG: Duration = Duration::from_mins(1);
+/// Times that an alert fails while others pass, after which it counts as refused.
+const MOST_ALONE: u32 = 10;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const MOST_WAIT: Duration = Duration::from_mins(1);
+const ALONE_MOST_WAIT: Duration = Duration::from_mins(5);
 const WRONG_FIRST_WAIT: Duration = Duration::from_secs(30);
 const WRONG_MOST_WAIT: Duration = Duration::from_mins(5);
 
@@ -54,8 +62,37 @@ pub struct SenderHandle {
     /// The sink's settings.
     pub settings: SinkSettings,
     inbox: mpsc::UnboundedSender<Arc<Alert>>,
-    waiting: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
     health: watch::Receiver<Health>,
+}
+
+/// What a sink has still to take.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    alerts: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Backlog {
+    /// How many alerts.
+    #[must_use]
+    pub fn alerts(&self) -> usize {
+        self.alerts.load(Ordering::Relaxed)
+    }
+
+    fn is_full(&self) -> bool {
+        self.alerts() >= OPTIONAL_QUEUE || self.bytes.load(Ordering::Relaxed) >= OPTIONAL_BYTES
+    }
+
+    fn add(&self, alert: &Alert) {
+        self.alerts.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(alert.document.len(), Ordering::Relaxed);
+    }
+
+    fn remove(&self, alert: &Alert) {
+        self.alerts.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(alert.document.len(), Ordering::Relaxed);
+    }
 }
 
 impl SenderHandle {
@@ -63,17 +100,17 @@ impl SenderHandle {
     /// sink, the ones beyond its bound are dropped: then the answer is false.
     #[must_use]
     pub fn send(&self, alert: &Arc<Alert>) -> bool {
-        if !self.settings.required && self.waiting.load(Ordering::Relaxed) >= OPTIONAL_QUEUE {
+        if !self.settings.required && self.backlog.is_full() {
             return false;
         }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.backlog.add(alert);
         self.inbox.send(Arc::clone(alert)).is_ok()
     }
 
-    /// How many alerts the sink has still to take, now and later.
+    /// What the sink has still to take, now and later.
     #[must_use]
-    pub fn waiting(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.waiting)
+    pub fn backlog(&self) -> Arc<Backlog> {
+        Arc::clone(&self.backlog)
     }
 
     /// Whether the sink takes alerts, now and later.
@@ -88,28 +125,44 @@ impl SenderHandle {
 pub struct Sender {
     number: usize,
     sink: Arc<Sink>,
-    name: String,
+    settings: SinkSettings,
     inbox: mpsc::UnboundedReceiver<Arc<Alert>>,
-    waiting: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
     health: watch::Sender<Health>,
     reports: mpsc::UnboundedSender<Report>,
     /// Cancelled when nobody reads standard output any more.
     reader_gone: CancellationToken,
     metrics: Metrics,
     clock: Clock,
-    queue: VecDeque<Job>,
-    under_way: JoinSet<(Job, Attempt)>,
+    /// Alerts that were not tried yet.
+    fresh: VecDeque<Job>,
+    /// Alerts that have failed.
+    failed: BinaryHeap<Job>,
+    under_way: JoinSet<Attempt>,
+    jobs: HashMap<Id, Job>,
+    /// When the sink last began or ended something; from then on it is silent.
+    stirred: Instant,
+    /// Until then the sink is left alone, unless something passes.
     pause: Option<Instant>,
+    /// Until then the receiver itself asked to be left alone.
+    not_before: Option<Instant>,
     backoff: Backoff,
     wrong: Backoff,
+    /// Alerts taken so far.
+    taken: u64,
 }
 
-/// An alert on its way.
+/// An alert on its way; the one that is due first is the greatest.
 #[derive(Debug)]
 struct Job {
     alert: Arc<Alert>,
     due: Instant,
+    /// The waits while it fails alone.
     backoff: Backoff,
+    /// How many the sink had taken at the last failure.
+    failed_at: Option<u64>,
+    /// Failures between which the sink took others.
+    alone: u32,
 }
 
 impl Sender {
@@ -129,44 +182,46 @@ impl Sender {
         metrics.sink_up(&settings.name, true);
         let (inbox, receiver) = mpsc::unbounded_channel();
         let (health, health_receiver) = watch::channel(Health::Up);
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let backlog = Arc::new(Backlog::default());
         let sender = Sender {
             number,
             sink,
-            name: settings.name.clone(),
+            settings: settings.clone(),
             inbox: receiver,
-            waiting: Arc::clone(&waiting),
+            backlog: Arc::clone(&backlog),
             health,
             reports,
             reader_gone,
             metrics,
             clock,
-            queue: VecDeque::new(),
+            fresh: VecDeque::new(),
+            failed: BinaryHeap::new(),
             under_way: JoinSet::new(),
+            jobs: HashMap::new(),
+            stirred: Instant::now(),
             pause: None,
+            not_before: None,
             backoff: Backoff::new(FIRST_WAIT, MOST_WAIT),
             wrong: Backoff::new(WRONG_FIRST_WAIT, WRONG_MOST_WAIT),
+            taken: 0,
         };
-        Ok((SenderHandle { settings, inbox, waiting, health: health_receiver }, sender))
+        Ok((SenderHandle { settings, inbox, backlog, health: health_receiver }, sender))
     }
 
     /// Runs until its handle is gone and everything is delivered, or until it is cancelled.
     pub async fn run(mut self, cancel: CancellationToken) {
         let mut open = true;
-        while open || !self.queue.is_empty() || !self.under_way.is_empty() {
+        while open || self.backlog.alerts() > 0 {
             self.start_due();
-            let next = self.next_start();
+            let wake = self.next_wake();
             tokio::select! {
                 alert = self.inbox.recv(), if open => match alert {
-                    Some(alert) => self.queue.push_back(Job::new(alert)),
+                    Some(alert) => self.fresh.push_back(Job::new(alert)),
                     None => open = false,
                 },
-                Some(done) = self.under_way.join_next() => match done {
-                    Ok((job, attempt)) => self.settle(job, attempt),
-                    Err(panic) => error!(sink = self.name, error = %panic, "a delivery failed beyond repair"),
-                },
-                () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
-                () = cancel.cancelled() => return,
+                Some(done) = self.under_way.join_next_with_id() => self.done(done),
+                () = tokio::time::sleep_until(wake) => self.look_for_silence(),
+                () = cancel.cancelled() => return self.give_up(),
             }
         }
     }
@@ -174,34 +229,69 @@ impl Sender {
     /// Starts deliveries that are due, as many as the window allows; one at a time while the sink fails.
     fn start_due(&mut self) {
         let now = Instant::now();
-        if self.pause.is_some_and(|until| until > now) {
+        if self.resting_until().is_some_and(|until| until > now) {
             return;
         }
         let window = if self.backoff.failures() > 0 { 1 } else { self.sink.window() };
         while self.under_way.len() < window {
-            let Some(at) = self.queue.iter().position(|job| job.due <= now) else { return };
-            let Some(job) = self.queue.remove(at) else { return };
-            let (sink, time) = (Arc::clone(&self.sink), self.clock.now());
-            self.under_way.spawn(async move {
-                let attempt = sink.deliver(&job.alert, time).await;
-                (job, attempt)
-            });
+            let Some(job) = self.next_job(now) else { return };
+            if self.under_way.is_empty() {
+                self.stirred = now;
+            }
+            let (sink, alert, time) = (Arc::clone(&self.sink), Arc::clone(&job.alert), self.clock.now());
+            let task = self.under_way.spawn(async move { sink.deliver(&alert, time).await });
+            self.jobs.insert(task.id(), job);
         }
     }
 
-    /// When something may start that cannot start now.
-    fn next_start(&self) -> Option<Instant> {
-        let earliest = self.queue.iter().map(|job| job.due).min()?;
-        let at = self.pause.map_or(earliest, |until| until.max(earliest));
-        (at > Instant::now()).then_some(at)
+    /// While the sink works, what waits longest goes first; while it fails, what is not known to fail.
+    fn next_job(&mut self, now: Instant) -> Option<Job> {
+        let due = self.failed.peek().is_some_and(|job| job.due <= now);
+        match self.fresh.is_empty() || due && self.backoff.failures() == 0 {
+            true if due => self.failed.pop(),
+            true => None,
+            false => self.fresh.pop_front(),
+        }
     }
 
-    fn settle(&mut self, mut job: Job, attempt: Attempt) {
-        let name = self.name.clone();
+    fn resting_until(&self) -> Option<Instant> {
+        self.pause.max(self.not_before)
+    }
+
+    /// When something may start that cannot start now, or silence is to be noticed.
+    fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let next = if self.fresh.is_empty() { self.failed.peek().map(|job| job.due) } else { Some(now) };
+        let start = next.map(|due| self.resting_until().map_or(due, |until| until.max(due)));
+        let later = start.filter(|start| *start > now);
+        later.unwrap_or(now + LONG).min(now + LONG / 6)
+    }
+
+    /// A delivery that does not come to an end is noticed by the health at least.
+    fn look_for_silence(&mut self) {
+        if !self.under_way.is_empty() && self.stirred.elapsed() >= LONG {
+            self.down("the sink neither takes nor refuses what it was given");
+        }
+    }
+
+    fn done(&mut self, done: Result<(Id, Attempt), JoinError>) {
+        self.stirred = Instant::now();
+        let (id, attempt) = match done {
+            Ok((id, attempt)) => (id, attempt),
+            Err(panic) => (panic.id(), Attempt::Later { reason: panic.to_string(), after: None }),
+        };
+        if let Some(job) = self.jobs.remove(&id) {
+            self.settle(job, attempt);
+        }
+    }
+
+    fn settle(&mut self, job: Job, attempt: Attempt) {
+        let name = self.settings.name.clone();
         let name = name.as_str();
         match attempt {
             Attempt::Taken => {
                 self.metrics.delivery(name, "taken");
+                self.taken += 1;
                 self.recovered();
                 self.finish(&job, true);
             }
@@ -213,40 +303,67 @@ impl Sender {
             }
             Attempt::Later { reason, after } => {
                 self.metrics.delivery(name, "retried");
-                let wait = self.backoff.failed().max(after.unwrap_or_default());
-                warn!(sink = name, reason, wait_ms = millis(wait), "delivery failed, to be tried again");
-                job.due = Instant::now() + job.backoff.failed().max(after.unwrap_or_default());
-                self.failed(job, wait);
+                if let Some(after) = after {
+                    self.not_before = self.not_before.max(Some(Instant::now() + after));
+                }
+                self.failed(job, &reason, after.unwrap_or_default(), false);
             }
             Attempt::SetUpWrongly { reason } => {
                 self.metrics.delivery(name, "set-up-wrongly");
-                let wait = self.wrong.failed();
-                error!(
-                    sink = name,
-                    reason,
-                    wait_ms = millis(wait),
-                    "the sink is set up wrongly; nothing is dropped"
-                );
-                // No need to wait for more failures: this one will not pass by itself.
-                while self.backoff.failures() < DOWN_AFTER {
-                    self.backoff.failed();
-                }
-                self.failed(job, wait);
+                self.failed(job, &reason, Duration::ZERO, true);
             }
             Attempt::ReaderGone => {
                 self.reader_gone.cancel();
-                self.queue.push_front(job);
+                self.fresh.push_front(job);
                 self.pause = Some(Instant::now() + MOST_WAIT);
             }
         }
     }
 
-    fn failed(&mut self, job: Job, wait: Duration) {
-        self.queue.push_front(job);
-        self.pause = Some(Instant::now() + wait);
-        if self.backoff.failures() >= DOWN_AFTER && self.health.send_replace(Health::Down) == Health::Up {
-            self.metrics.sink_up(&self.name, false);
-            warn!(sink = self.name, "the sink is down");
+    /// A delivery has failed: because of the sink, unless it took others since this alert failed before.
+    fn failed(&mut self, mut job: Job, reason: &str, after: Duration, wrong: bool) {
+        let name = self.settings.name.as_str();
+        let alone = job.failed_at.is_some_and(|taken| taken < self.taken);
+        job.failed_at = Some(self.taken);
+        if alone {
+            job.alone += 1;
+            if job.alone >= MOST_ALONE {
+                self.metrics.delivery(name, "refused");
+                error!(sink = name, alert = %job.alert.id, reason, "alert given up: it fails while others pass");
+                return self.finish(&job, false);
+            }
+            let wait = job.backoff.failed().max(after);
+            warn!(sink = name, alert = %job.alert.id, reason, wait_ms = millis(wait), "this alert alone fails");
+            job.due = Instant::now() + wait;
+            return self.failed.push(job);
+        }
+        let wait = if wrong { self.wrong.failed() } else { self.backoff.failed().max(after) };
+        if wrong {
+            error!(
+                sink = name,
+                reason,
+                wait_ms = millis(wait),
+                "the sink is set up wrongly; nothing is dropped"
+            );
+            // No need to wait for more failures: this one will not pass by itself.
+            while self.backoff.failures() < DOWN_AFTER {
+                self.backoff.failed();
+            }
+        } else {
+            warn!(sink = name, reason, wait_ms = millis(wait), "delivery failed, to be tried again");
+        }
+        job.due = Instant::now() + wait;
+        self.pause = Some(job.due);
+        self.failed.push(job);
+        if self.backoff.failures() >= DOWN_AFTER || wait >= LONG {
+            self.down("the sink is down");
+        }
+    }
+
+    fn down(&mut self, why: &str) {
+        if self.health.send_replace(Health::Down) == Health::Up {
+            self.metrics.sink_up(&self.settings.name, false);
+            warn!(sink = self.settings.name, why, "no alerts get through");
         }
     }
 
@@ -255,24 +372,193 @@ impl Sender {
         self.wrong.succeeded();
         self.pause = None;
         if self.health.send_replace(Health::Up) == Health::Down {
-            self.metrics.sink_up(&self.name, true);
-            info!(sink = self.name, "the sink is up again");
+            self.metrics.sink_up(&self.settings.name, true);
+            info!(sink = self.settings.name, "the sink is up again");
         }
     }
 
     fn finish(&self, job: &Job, taken: bool) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.backlog.remove(&job.alert);
         // Without anyone to report to, the program is ending.
         let _ = self.reports.send(Report { id: job.alert.id, sink: self.number, taken });
+    }
+
+    /// There is no more time. What a required sink did not take is with messages that are given back.
+    fn give_up(&self) {
+        let left = self.backlog.alerts();
+        if left > 0 && !self.settings.required {
+            warn!(sink = self.settings.name, alerts = left, "alerts are dropped: the sink is not required");
+            (0..left).for_each(|_| self.metrics.delivery(&self.settings.name, "dropped"));
+        }
     }
 }
 
 impl Job {
     fn new(alert: Arc<Alert>) -> Self {
-        Self { alert, due: Instant::now(), backoff: Backoff::new(FIRST_WAIT, MOST_WAIT) }
+        let backoff = Backoff::new(FIRST_WAIT, ALONE_MOST_WAIT);
+        Self { alert, due: Instant::now(), backoff, failed_at: None, alone: 0 }
     }
 }
 
+impl Ord for Job {
+    fn cmp(&self, other: &Self) -> cmp::Ordering {
+        other.due.cmp(&self.due)
+    }
+}
+
+impl PartialOrd for Job {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Job {
+    fn eq(&self, other: &Self) -> bool {
+        self.due == other.due
+    }
+}
+
+impl Eq for Job {}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::SinkTarget;
+    use crate::detect::Status;
+    use crate::event::EventKey;
+    use crate::sigma::Level;
+
+    fn alert(number: u32) -> Arc<Alert> {
+        let event = EventKey { account: "".into(), region: "".into(), id: number.to_string().into() };
+        Arc::new(Alert {
+            id: AlertId::of_event("match", "rule", &event),
+            revision: 1,
+            status: Status::Match,
+            level: Level::High,
+            rule: "rule".into(),
+            time: None,
+            document: "{}".into(),
+        })
+    }
+
+    /// A sender whose deliveries are settled by hand.
+    struct Fixture {
+        handle: SenderHandle,
+        sender: Sender,
+        reports: mpsc::UnboundedReceiver<Report>,
+        metrics: Metrics,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let (sender, reports) = mpsc::unbounded_channel();
+            let settings = SinkSettings {
+                name: "s".into(),
+                min_level: Level::Informational,
+                required: true,
+                target: SinkTarget::Stdout,
+            };
+            let (metrics, clock) = (Metrics::default(), Clock::system());
+            let gone = CancellationToken::new();
+            let (handle, sender) = Sender::open(0, settings, sender, gone, metrics.clone(), clock).unwrap();
+            Self { handle, sender, reports, metrics }
+        }
+
+        fn take_in(&mut self, number: u32) {
+            let alert = alert(number);
+            assert!(self.handle.send(&alert));
+            self.sender.fresh.push_back(Job::new(alert));
+        }
+
+        fn next(&mut self) -> Option<Job> {
+            self.sender.next_job(Instant::now())
+        }
+
+        fn health(&self) -> Health {
+            *self.sender.health.borrow()
+        }
+    }
+
+    fn later() -> Attempt {
+        Attempt::Later { reason: "500".into(), after: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alert_that_alone_fails_holds_up_nobody_and_is_given_up() {
+        let mut fixture = Fixture::new();
+        fixture.take_in(0);
+        let poison = fixture.next().unwrap();
+        let id = poison.alert.id;
+        fixture.sender.settle(poison, Attempt::SetUpWrongly { reason: "403".into() });
+        assert_eq!(fixture.health(), Health::Down);
+
+        fixture.take_in(1);
+        let probe = fixture.next().unwrap();
+        assert_ne!(probe.alert.id, id, "the probe is another alert");
+        fixture.sender.settle(probe, Attempt::Taken);
+        assert_eq!(fixture.health(), Health::Up);
+
+        for round in 0..MOST_ALONE {
+            tokio::time::advance(ALONE_MOST_WAIT).await;
+            let poison = fixture.next().unwrap();
+            assert_eq!(poison.alert.id, id);
+            fixture.sender.settle(poison, Attempt::SetUpWrongly { reason: "403".into() });
+            assert_eq!(fixture.health(), Health::Up, "the sink is not to blame");
+            fixture.take_in(round + 2);
+            let other = fixture.next().unwrap();
+            fixture.sender.settle(other, Attempt::Taken);
+        }
+        let reports: Vec<Report> = std::iter::from_fn(|| fixture.reports.try_recv().ok()).collect();
+        let given_up: Vec<_> =
+            reports.iter().filter(|report| !report.taken).map(|report| report.id).collect();
+        assert_eq!(given_up, [id]);
+        assert_eq!(fixture.sender.backlog.alerts(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_others_that_pass_nothing_is_given_up() {
+        let mut fixture = Fixture::new();
+        fixture.take_in(0);
+        for _ in 0..MOST_ALONE * 3 {
+            tokio::time::advance(ALONE_MOST_WAIT).await;
+            let job = fixture.next().unwrap();
+            fixture.sender.settle(job, later());
+        }
+        assert_eq!(fixture.health(), Health::Down);
+        assert!(fixture.reports.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_receiver_that_asks_for_rest_gets_it() {
+        let mut fixture = Fixture::new();
+        for number in 0..2 {
+            fixture.take_in(number);
+        }
+        let (one, other) = (fixture.next().unwrap(), fixture.next().unwrap());
+        let hour = Duration::from_hours(1);
+        fixture.sender.settle(one, Attempt::Later { reason: "429".into(), after: Some(hour) });
+        assert_eq!(fixture.health(), Health::Down, "an hour is no hiccup");
+        fixture.sender.settle(other, Attempt::Taken);
+        fixture.take_in(2);
+        fixture.sender.start_due();
+        assert!(fixture.sender.under_way.is_empty(), "what passed meanwhile does not end the rest");
+        tokio::time::advance(hour).await;
+        fixture.sender.start_due();
+        assert!(!fixture.sender.under_way.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_optional_sink_misses_is_counted() {
+        let mut fixture = Fixture::new();
+        fixture.sender.settings.required = false;
+        fixture.take_in(0);
+        fixture.take_in(1);
+        fixture.sender.give_up();
+        let text = fixture.metrics.render();
+        assert!(text.contains(r#"trailhound_deliveries_total{outcome="dropped",sink="s"} 2"#), "{text}");
+    }
 }

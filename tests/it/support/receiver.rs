@@ -89,12 +89,19 @@ pub struct Receiver {
 #[derive(Default)]
 struct Shared {
     script: Mutex<VecDeque<Answer>>,
+    /// Whatever has this text in it gets this answer.
+    dislikes: Mutex<Option<(&'static str, Answer)>>,
     requests: Mutex<Vec<Request>>,
 }
 
 impl Receiver {
     pub async fn start(script: Vec<Answer>) -> Self {
         Self::start_on(0, script).await
+    }
+
+    /// From now on whatever has this text in it gets this answer.
+    pub fn dislike(&self, text: &'static str, answer: Answer) {
+        *self.shared.dislikes.lock().unwrap() = Some((text, answer));
     }
 
     /// On a given port, to come up where nothing was before.
@@ -137,8 +144,12 @@ impl Drop for Receiver {
 }
 
 async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    let answer = shared.script.lock().unwrap().pop_front().unwrap_or_else(|| answer(200));
     let body = String::from_utf8(body.to_vec()).unwrap();
+    let disliked = shared.dislikes.lock().unwrap().clone().filter(|(text, _)| body.contains(text));
+    let answer = match disliked {
+        Some((_, answer)) => answer,
+        None => shared.script.lock().unwrap().pop_front().unwrap_or_else(|| answer(200)),
+    };
     shared.requests.lock().unwrap().push(Request {
         at: Instant::now(),
         headers,
