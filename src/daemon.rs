@@ -159,7 +159,7 @@ pub async fn run(config: &Config, rulebook: Rulebook) -> anyhow::Result<Ending> 
 /// Opens every sink and its sender.
 ///
 /// # Errors
-/// One cannot be set up.
+/// Names each that cannot be set up.
 pub fn open_sinks(
     settings: &[SinkSettings],
     reports: &mpsc::UnboundedSender<Report>,
@@ -178,7 +178,15 @@ pub fn open_sinks(
         )
         .with_context(|| format!("the sink `{}` cannot be set up", settings.name))
     };
-    settings.iter().enumerate().map(open).collect()
+    let (mut sinks, mut faults) = (Vec::new(), Vec::new());
+    for opened in settings.iter().enumerate().map(open) {
+        match opened {
+            Ok(sink) => sinks.push(sink),
+            Err(error) => faults.push(format!("{error:#}")),
+        }
+    }
+    anyhow::ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(sinks)
 }
 
 /// What workers need to know.

@@ -43,6 +43,8 @@ struct Inner {
 #[derive(Debug)]
 struct Held {
     bytes: usize,
+    /// Those among them that somebody waited for.
+    reserved: usize,
     sources: BTreeMap<String, SourceState>,
 }
 
@@ -100,13 +102,23 @@ pub enum Permit {
 pub struct Reservation {
     intake: Intake,
     bytes: usize,
+    kind: Kind,
+}
+
+/// How bytes came to be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// They were waited for.
+    Reserved,
+    /// They were there already.
+    Held,
 }
 
 impl Intake {
     /// A gate with this bound on bytes; `sinks` are the required ones.
     #[must_use]
     pub fn new(most_bytes: usize, sinks: Vec<watch::Receiver<Health>>, metrics: Metrics) -> Self {
-        let held = Mutex::new(Held { bytes: 0, sources: BTreeMap::new() });
+        let held = Mutex::new(Held { bytes: 0, reserved: 0, sources: BTreeMap::new() });
         Self(Arc::new(Inner { most_bytes, sinks, metrics, held, changed: Notify::new() }))
     }
 
@@ -124,9 +136,9 @@ impl Intake {
         Source { intake: self.clone(), name: name.into() }
     }
 
-    /// Waits until the bytes fit. Something larger than the bound passes alone.
+    /// Waits until the bytes fit. Something larger than the bound passes once nothing else is reserved.
     pub async fn reserve(&self, bytes: usize) -> Reservation {
-        let mut reservation = Reservation { intake: self.clone(), bytes: 0 };
+        let mut reservation = Reservation { intake: self.clone(), bytes: 0, kind: Kind::Reserved };
         reservation.exchange(bytes).await;
         reservation
     }
@@ -134,7 +146,7 @@ impl Intake {
     /// Takes the bytes at once, even beyond the bound: they are there already.
     #[must_use]
     pub fn hold(&self, bytes: usize) -> Reservation {
-        let mut reservation = Reservation { intake: self.clone(), bytes: 0 };
+        let mut reservation = Reservation { intake: self.clone(), bytes: 0, kind: Kind::Held };
         reservation.resize(bytes);
         reservation
     }
@@ -154,9 +166,12 @@ impl Intake {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, before: usize, after: usize) {
+    fn change(&self, kind: Kind, before: usize, after: usize) {
         let mut held = self.held();
         held.bytes = held.bytes - before + after;
+        if kind == Kind::Reserved {
+            held.reserved = held.reserved - before + after;
+        }
         self.0.metrics.in_flight_bytes(held.bytes);
         drop(held);
         self.0.changed.notify_waiters();
@@ -258,7 +273,7 @@ impl Source {
 impl Reservation {
     /// Changes how much is held, at once, even beyond the bound: the bytes are there already.
     pub fn resize(&mut self, bytes: usize) {
-        self.intake.change(self.bytes, bytes);
+        self.intake.change(self.kind, self.bytes, bytes);
         self.bytes = bytes;
     }
 
@@ -270,8 +285,9 @@ impl Reservation {
             let changed = self.intake.0.changed.notified();
             {
                 let mut held = self.intake.held();
-                if held.bytes == 0 || held.bytes.saturating_add(bytes) <= self.intake.0.most_bytes {
+                if held.reserved == 0 || held.bytes.saturating_add(bytes) <= self.intake.0.most_bytes {
                     held.bytes += bytes;
+                    held.reserved += bytes;
                     self.bytes = bytes;
                     self.intake.0.metrics.in_flight_bytes(held.bytes);
                     return;
@@ -292,7 +308,7 @@ impl Room for Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.intake.change(self.bytes, 0);
+        self.intake.change(self.kind, self.bytes, 0);
     }
 }
 
@@ -340,7 +356,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_larger_than_the_bound_passes_alone() {
         let intake = source(100).intake;
+        let message = intake.hold(10);
         drop(intake.reserve(1_000).await);
+        drop(message);
         assert_eq!(intake.held().bytes, 0);
     }
 

@@ -89,6 +89,7 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
         });
     progress.borrow_mut().clear();
     let told = told.and_then(|()| output.finish());
+    summary.interrupted |= told.is_err();
     summary.undelivered = deliverer.map_or(0, |deliverer| runtime.block_on(deliverer.finish()));
     // A write that nobody takes must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
