@@ -93,10 +93,13 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
     summary.undelivered = deliverer.map_or(0, |deliverer| runtime.block_on(deliverer.finish()));
     // A write that nobody takes must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    if !args.quiet {
+    let gone = matches!(&told, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
+    if !args.quiet && !gone {
         report(&summary, &inspection.detections);
     }
-    complaints(&summary);
+    if !gone {
+        complaints(&summary);
+    }
     if let Some(path) = &args.summary {
         write_summary(path, &summary)?;
     }
