@@ -311,11 +311,11 @@ fn attempts_can_be_left_out() {
 #[test]
 fn white_space_hides_nothing() {
     let cases = [
-        ("p|contains: '\"mfa\":true'", r#"{"p":{"mfa" : true}}"#),
-        ("p|contains: '[1000,2000]'", r#"{"p":{"x":[1000, 2000]}}"#),
-        ("p|contains: '\"on\":false,'", r#"{"p":{"on" :false , "x":1}}"#),
-        ("p|contains: ':null'", r#"{"p":{"n": null}}"#),
-        ("p: '*\"k\":true*'", r#"{"p":{"k": true}}"#),
+        ("p|contains: '\"mfa\":true'", r#"{"eventName":"A","eventSource":"b","p":{"mfa" : true}}"#),
+        ("p|contains: '[1000,2000]'", r#"{"eventName":"A","eventSource":"b","p":{"x":[1000, 2000]}}"#),
+        ("p|contains: '\"on\":false,'", r#"{"eventName":"A","eventSource":"b","p":{"on" :false , "x":1}}"#),
+        ("p|contains: ':null'", r#"{"eventName":"A","eventSource":"b","p":{"n": null}}"#),
+        ("p: '*\"k\":true*'", r#"{"eventName":"A","eventSource":"b","p":{"k": true}}"#),
     ];
     for (item, record) in cases {
         let detections = detections(&[rule(1, &format!("s: {{{item}}}\ncondition: s"))]);
