@@ -3,6 +3,8 @@
 //! Settings and credentials come from the SDK's own chain, endpoints included. All calls share one HTTP
 //! client and have explicit time-outs; the SDK itself sets none but for connecting.
 
+mod receipts;
+mod receiver;
 mod s3;
 mod sqs;
 

@@ -4,6 +4,7 @@
 //! configuration or rules are wrong; 3 incomplete; 130 and 143 after SIGINT and SIGTERM; 141 when the reader
 //! of standard output has gone.
 
+mod deliver;
 mod replay;
 mod rules;
 mod run;

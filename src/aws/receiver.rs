@@ -1,0 +1,184 @@
+//! The receiver of a queue: polls whenever there is room, and hands out what came.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::describe;
+use super::receipts::{Hands, Held, seconds};
+use super::sqs::Queue;
+use crate::alert::Backoff;
+use crate::announce::{self, Delivery, Disposition, Receipt, Token};
+use crate::intake::{Permit, Source};
+
+/// How long a receive waits for messages, in seconds; also the longest that an idle receiver takes to stop.
+const WAIT_SECONDS: u16 = 5;
+/// Messages of one receive, and entries of one batch.
+const BATCH: usize = 10;
+/// Receives at once while messages keep coming.
+const MOST_RECEIVERS: usize = 8;
+/// Failed receives in a row after which the daemon is not ready any more.
+const UNABLE_AFTER: u32 = 3;
+/// Messages in flight at once; SQS allows some 120,000 for a queue.
+const MOST_IN_FLIGHT: usize = 1_000;
+
+/// Polls whenever there is room.
+pub(super) struct Receiver {
+    queue: Queue,
+    source: Source,
+    deliveries: mpsc::Sender<Delivery>,
+    hold: mpsc::UnboundedSender<Held>,
+    settle: mpsc::UnboundedSender<(Token, Disposition)>,
+    in_flight: watch::Receiver<usize>,
+    next_token: Token,
+}
+
+impl Receiver {
+    pub(super) fn new(
+        queue: Queue,
+        source: Source,
+        deliveries: mpsc::Sender<Delivery>,
+        receipts: Hands,
+    ) -> Self {
+        let Hands { hold, settle, in_flight } = receipts;
+        Self { queue, source, deliveries, hold, settle, in_flight, next_token: 0 }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken, abandon: CancellationToken) {
+        info!(queue = self.queue.url, "receiving");
+        let mut polls = JoinSet::new();
+        let mut receivers = 1;
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        while !stop.is_cancelled() {
+            tokio::select! {
+                permit = self.room(), if polls.len() < receivers => {
+                    let most = match permit {
+                        Permit::Open => BATCH,
+                        Permit::Probe => {
+                            receivers = 1;
+                            1
+                        }
+                    };
+                    polls.spawn(self.receive(most));
+                }
+                Some(received) = polls.join_next() => match received {
+                    Ok(Ok(messages)) => {
+                        backoff.succeeded();
+                        self.source.able(true);
+                        receivers = match messages.len() {
+                            0 => 1,
+                            BATCH => (receivers * 2).min(MOST_RECEIVERS),
+                            _ => receivers,
+                        };
+                        self.hand_out(messages).await;
+                    }
+                    Ok(Err(cause)) => {
+                        let wait = backoff.failed();
+                        if backoff.failures() >= UNABLE_AFTER {
+                            self.source.able(false);
+                        }
+                        warn!(queue = self.queue.url, cause, "messages cannot be received");
+                        tokio::select! {
+                            () = tokio::time::sleep(wait) => {}
+                            () = stop.cancelled() => {}
+                        }
+                    }
+                    Err(panic) => error!(queue = self.queue.url, error = %panic, "a receive has failed"),
+                },
+                () = stop.cancelled() => {}
+            }
+        }
+        // What a poll has received by now is hidden from others, so that each is seen to its end; one that goes
+        // on longer than it may will bring nothing.
+        let last_poll = tokio::time::sleep(Duration::from_secs(u64::from(WAIT_SECONDS) + 2));
+        let mut last_poll = std::pin::pin!(last_poll);
+        loop {
+            tokio::select! {
+                received = polls.join_next() => match received {
+                    Some(Ok(Ok(messages))) => self.give_back(messages),
+                    Some(_) => {}
+                    None => return,
+                },
+                () = &mut last_poll => return,
+                () = abandon.cancelled() => return,
+            }
+        }
+    }
+
+    /// Waits until a batch fits and the intake permits.
+    async fn room(&self) -> Permit {
+        let mut in_flight = self.in_flight.clone();
+        // Without receipts there is nothing to wait for; the run ends with them.
+        let _ = in_flight.wait_for(|held| *held + BATCH <= MOST_IN_FLIGHT).await;
+        self.source.permit().await
+    }
+
+    fn receive(&self, most: usize) -> impl Future<Output = Result<Vec<Message>, String>> + Send + use<> {
+        let request = self
+            .queue
+            .client
+            .receive_message()
+            .queue_url(&self.queue.url)
+            .max_number_of_messages(i32::try_from(most).unwrap_or(1))
+            .wait_time_seconds(WAIT_SECONDS.into())
+            .visibility_timeout(seconds(self.queue.visibility))
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
+        async move {
+            let output = request.send().await.map_err(|error| describe(&error))?;
+            Ok(output.messages.unwrap_or_default())
+        }
+    }
+
+    async fn hand_out(&mut self, messages: Vec<Message>) {
+        // Every message has its heartbeat before the first one is worked on.
+        let held: Vec<(Token, Message)> =
+            messages.into_iter().filter_map(|message| Some((self.hold(&message)?, message))).collect();
+        for (token, message) in held {
+            let attribute = |name| message.attributes()?.get(&name)?.parse::<i64>().ok();
+            let body = message.body().unwrap_or_default();
+            let delivery = Delivery {
+                announcement: announce::read(body),
+                size: body.len(),
+                receives: attribute(MessageSystemAttributeName::ApproximateReceiveCount)
+                    .and_then(|count| u32::try_from(count).ok())
+                    .unwrap_or(1),
+                sent_at: attribute(MessageSystemAttributeName::SentTimestamp)
+                    .and_then(|millis| Timestamp::from_millisecond(millis).ok()),
+                received_at: self.queue.clock.now(),
+                receipt: Receipt::new(token, self.settle.clone()),
+            };
+            // A line that is gone lets its receipts go, which gives the message back.
+            let _ = self.deliveries.send(delivery).await;
+        }
+    }
+
+    /// Starts the heartbeat of a message.
+    fn hold(&mut self, message: &Message) -> Option<Token> {
+        let handle = message.receipt_handle()?.to_owned();
+        let token = self.next_token;
+        self.next_token += 1;
+        let sent_at = message
+            .attributes()
+            .and_then(|all| all.get(&MessageSystemAttributeName::SentTimestamp))
+            .and_then(|millis| Timestamp::from_millisecond(millis.parse().ok()?).ok());
+        self.queue.metrics.message("received");
+        let now = Instant::now();
+        let held = Held { token, handle, received: now, beat: now + self.queue.visibility / 2, sent_at };
+        self.hold.send(held).ok().map(|()| token)
+    }
+
+    fn give_back(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            if let Some(token) = self.hold(&message) {
+                let _ = self.settle.send((token, Disposition::Release));
+            }
+        }
+    }
+}
