@@ -33,7 +33,7 @@ const MARGIN: Duration = Duration::from_mins(1);
 /// How long deletes and changes are gathered.
 const GATHER: Duration = Duration::from_millis(100);
 /// Tries of a delete or a change.
-const MOST_TRIES: u32 = 5;
+const MOST_TRIES: u32 = 8;
 /// The age of the oldest message is told at least this often.
 const PUBLISH_EVERY: Duration = Duration::from_secs(10);
 /// Time for the last releases at a shutdown.
@@ -253,11 +253,13 @@ impl Receipts {
         }
         for delete in [true, false] {
             let fits = |call: &Call| (call.kind == CallKind::Delete) == delete;
-            let ready = self.waiting.iter().filter(|call| fits(call));
+            let ready = self.waiting.iter().filter(|call| fits(call) && (call.due <= now || call.tries == 0));
             if ready.clone().count() < BATCH && !ready.clone().any(|call| call.due <= now) {
                 continue;
             }
-            let batch: Vec<Call> = self.waiting.extract_if(.., |call| fits(call)).collect();
+            // With what is due goes what only waits for company, but not what failed and has to wait.
+            let goes = |call: &mut Call| fits(call) && (call.due <= now || call.tries == 0);
+            let batch: Vec<Call> = self.waiting.extract_if(.., goes).collect();
             for calls in batch.chunks(BATCH) {
                 self.call(calls.to_vec(), delete);
             }

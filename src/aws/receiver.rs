@@ -55,9 +55,10 @@ impl Receiver {
         let mut polls = JoinSet::new();
         let mut receivers = 1;
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        let mut resume_at = Instant::now();
         while !stop.is_cancelled() {
             tokio::select! {
-                permit = self.room(), if polls.len() < receivers => {
+                permit = self.room(resume_at), if polls.len() < receivers => {
                     let most = match permit {
                         Permit::Open => BATCH,
                         Permit::Probe => {
@@ -79,15 +80,11 @@ impl Receiver {
                         self.hand_out(messages).await;
                     }
                     Ok(Err(cause)) => {
-                        let wait = backoff.failed();
+                        resume_at = Instant::now() + backoff.failed();
                         if backoff.failures() >= UNABLE_AFTER {
                             self.source.able(false);
                         }
                         warn!(queue = self.queue.url, cause, "messages cannot be received");
-                        tokio::select! {
-                            () = tokio::time::sleep(wait) => {}
-                            () = stop.cancelled() => {}
-                        }
                     }
                     Err(panic) => error!(queue = self.queue.url, error = %panic, "a receive has failed"),
                 },
@@ -111,8 +108,9 @@ impl Receiver {
         }
     }
 
-    /// Waits until a batch fits and the intake permits.
-    async fn room(&self) -> Permit {
+    /// Waits until this time, until a batch fits, and until the intake permits.
+    async fn room(&self, resume_at: Instant) -> Permit {
+        tokio::time::sleep_until(resume_at).await;
         let mut in_flight = self.in_flight.clone();
         // Without receipts there is nothing to wait for; the run ends with them.
         let _ = in_flight.wait_for(|held| *held + BATCH <= MOST_IN_FLIGHT).await;
