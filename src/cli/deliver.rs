@@ -100,7 +100,7 @@ impl Deliverer {
                 tokio::select! {
                     sent = &mut send => return sent.is_ok(),
                     () = self.stop.cancelled() => return false,
-                    () = tokio::time::sleep(TELL_EVERY) => self.tell_waiting(),
+                    () = tokio::time::sleep(TELL_EVERY) => tell_waiting(&self.receivers, self.quiet),
                 }
             }
         });
@@ -108,20 +108,19 @@ impl Deliverer {
     }
 
     /// Waits until everything is delivered, or until a signal; answers with what is not.
-    pub(super) async fn finish(mut self) -> u64 {
-        let (alerts, _) = mpsc::channel(1);
+    pub(super) async fn finish(self) -> u64 {
+        let Self { alerts, mut task, cancel, stop, receivers, quiet, left, .. } = self;
         // The task ends once nobody can send any more.
-        drop(std::mem::replace(&mut self.alerts, alerts));
-        let (mut task, stop, cancel) = (&mut self.task, self.stop.clone(), self.cancel.clone());
+        drop(alerts);
         let undelivered = loop {
             tokio::select! {
                 undelivered = &mut task => break undelivered.unwrap_or(u64::MAX),
                 () = stop.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
-                () = tokio::time::sleep(TELL_EVERY) => tell_waiting(&self.receivers, self.quiet),
+                () = tokio::time::sleep(TELL_EVERY) => tell_waiting(&receivers, quiet),
             }
         };
-        for receiver in self.receivers.iter().filter(|receiver| !receiver.required) {
-            let missed = receiver.backlog.alerts() as u64;
+        for receiver in receivers.iter().filter(|receiver| !receiver.required) {
+            let missed = (receiver.backlog.alerts() + receiver.backlog.dropped()) as u64;
             if missed > 0 {
                 let sink = plain(&receiver.sink);
                 complain(&format!(
@@ -130,11 +129,7 @@ impl Deliverer {
                 ));
             }
         }
-        undelivered.saturating_add(self.left)
-    }
-
-    fn tell_waiting(&self) {
-        tell_waiting(&self.receivers, self.quiet);
+        undelivered.saturating_add(left)
     }
 }
 

@@ -192,11 +192,9 @@ impl Splitter {
     /// An object in input where each document stands on a line of its own.
     fn line(&mut self, rest: &[u8], visit: &mut dyn FnMut(Item<'_>)) -> Option<usize> {
         let limit = rest.len().min(self.max_record);
-        let newline = memchr::memchr(b'\n', &rest[..limit]);
-        let line = &rest[..newline.unwrap_or(limit)];
-        let mut extent = Extent::default();
-        if let Some(end) = extent.scan(line) {
-            let object = &line[..end];
+        let (end, extent) = scan_line(&rest[..limit]);
+        if let LineEnd::Closed(end) = end {
+            let object = &rest[..end];
             if self.open.is_empty()
                 && let Some(value_at) = records_value(object, Depth::AnyKey)
                 && let Some(taken) = self.enter_container(rest, value_at)
@@ -206,12 +204,12 @@ impl Splitter {
             visit(item(object, &extent));
             return Some(end);
         }
-        if newline.is_none() && rest.len() <= self.max_record {
+        match end {
             // Cut off, or there is more of it to come.
-            return None;
+            LineEnd::Open if rest.len() <= self.max_record => return None,
+            LineEnd::Open => visit(Item::Undecodable(Undecodable::TooLarge)),
+            _ => visit(Item::Undecodable(not_closed())),
         }
-        let too_large = newline.is_none();
-        visit(Item::Undecodable(if too_large { Undecodable::TooLarge } else { not_closed() }));
         self.open.clear();
         self.skip = Some(Skip::Line);
         Some(0)
@@ -308,6 +306,33 @@ impl Skip {
 /// A whole object as an item, unless it is nested too deeply.
 fn item<'r>(object: &'r [u8], extent: &Extent) -> Item<'r> {
     if extent.is_too_deep() { Item::Undecodable(Undecodable::TooDeep) } else { Item::Record(object) }
+}
+
+/// How an object ends that may not go beyond its line.
+enum LineEnd {
+    /// It is closed; the index behind it.
+    Closed(usize),
+    /// The line ends before it.
+    Broken,
+    /// Neither within these bytes.
+    Open,
+}
+
+/// Looks for the end of an object and of its line piece by piece: neither a long line of short objects nor an
+/// object that is never closed is read further than the first of both.
+fn scan_line(bytes: &[u8]) -> (LineEnd, Extent) {
+    const PIECE: usize = 1 << 10;
+    let mut extent = Extent::default();
+    for (number, piece) in bytes.chunks(PIECE).enumerate() {
+        let newline = memchr::memchr(b'\n', piece);
+        if let Some(end) = extent.scan(&piece[..newline.unwrap_or(piece.len())]) {
+            return (LineEnd::Closed(number * PIECE + end), extent);
+        }
+        if newline.is_some() {
+            return (LineEnd::Broken, extent);
+        }
+    }
+    (LineEnd::Open, extent)
 }
 
 /// Where to look for the key `Records`.
@@ -546,6 +571,15 @@ mod tests {
                 Some("malformed-json"),
             ),
         ]);
+    }
+
+    #[test]
+    fn long_lines_of_short_objects_cost_no_more_than_their_length() {
+        let line = format!("{{\"Records\":[{}{{}}]}}\n", "{},".repeat(1_000_000));
+        let (items, broken) = split(format!("{{\"a\":\"cut\n{line}").as_bytes(), usize::MAX, 4 << 20);
+        assert_eq!((items.len(), broken), (1_000_002, None));
+        let large = format!("{{\"a\":\"cut\n{{\"b\":\"{}\"}}\n", "x".repeat(5_000));
+        assert_eq!(split(large.as_bytes(), 64, 10_000).0.len(), 2);
     }
 
     #[test]

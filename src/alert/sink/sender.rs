@@ -71,6 +71,7 @@ pub struct SenderHandle {
 pub struct Backlog {
     alerts: AtomicUsize,
     bytes: AtomicUsize,
+    dropped: AtomicUsize,
 }
 
 impl Backlog {
@@ -78,6 +79,12 @@ impl Backlog {
     #[must_use]
     pub fn alerts(&self) -> usize {
         self.alerts.load(Ordering::Relaxed)
+    }
+
+    /// How many alerts were never handed over, because it was full.
+    #[must_use]
+    pub fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     fn is_full(&self) -> bool {
@@ -101,6 +108,7 @@ impl SenderHandle {
     #[must_use]
     pub fn send(&self, alert: &Arc<Alert>) -> bool {
         if !self.settings.required && self.backlog.is_full() {
+            self.backlog.dropped.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         self.backlog.add(alert);
@@ -557,6 +565,10 @@ mod tests {
         fixture.sender.settings.required = false;
         fixture.take_in(0);
         fixture.take_in(1);
+        fixture.handle.settings.required = false;
+        fixture.handle.backlog.bytes.store(OPTIONAL_BYTES, Ordering::Relaxed);
+        assert!(!fixture.handle.send(&alert(2)));
+        assert_eq!((fixture.handle.backlog.alerts(), fixture.handle.backlog.dropped()), (2, 1));
         fixture.sender.give_up();
         let text = fixture.metrics.render();
         assert!(text.contains(r#"trailhound_deliveries_total{outcome="dropped",sink="s"} 2"#), "{text}");
