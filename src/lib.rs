@@ -67,8 +67,9 @@
 //!
 //! - The core ([`event`], [`sigma`], [`detect`], [`decode`]) is a function of its input: no I/O, no clock, no
 //!   runtime, no AWS. Live, redelivered and replayed events take the same way through it.
-//! - The index and the fast parser only ever over-approximate; the plain evaluator over the slow parser is kept
-//!   beside them, and both are compared.
+//! - Most records are passed over by the values of a few keys, found in the pass that splits; the set of detections
+//!   says which keys it must see, and pays for those alone. Keys, index and fast parser only ever over-approximate;
+//!   the plain evaluator over the slow parser is kept beside them, and both are compared.
 //! - A message is deleted after its alerts are final, never before. Everything is expected twice: an alert's id
 //!   follows from its evidence alone.
 //! - Every object, record and alert ends in a counted outcome.

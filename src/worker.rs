@@ -117,7 +117,11 @@ impl Worker {
             tally.records += 1;
             let seen = match item {
                 Item::Undecodable(error) => Err(error),
-                Item::Record(record) => detect(inspection, record, &origin, detected_at, scratch, listener),
+                Item::Record(record) => {
+                    listener.record(record.bytes);
+                    let mut alert = alerting(inspection, &origin, detected_at, listener);
+                    inspection.detections.detect(record, scratch, &mut alert)
+                }
             };
             tally.count(seen);
         };
@@ -125,7 +129,7 @@ impl Worker {
             Body::Whole(bytes) => Source::Whole(bytes),
             Body::Stream(reader) => Source::Stream(reader),
         };
-        let decoded = decoder.decode(source, &mut visit);
+        let decoded = decoder.decode(source, inspection.detections.keys(), &mut visit);
         Examined { decoded, tally }
     }
 
@@ -139,23 +143,23 @@ impl Worker {
         listener: &mut impl Listener,
     ) -> Tally {
         let mut tally = Tally { records: 1, ..Tally::default() };
-        tally.count(detect(inspection, record, origin, detected_at, &mut self.scratch, listener));
+        listener.record(record);
+        let mut alert = alerting(inspection, origin, detected_at, listener);
+        tally.count(inspection.detections.detect_alone(record, &mut self.scratch, &mut alert));
         tally
     }
 }
 
-fn detect(
-    inspection: &Inspection,
-    record: &[u8],
-    origin: &Origin<'_>,
+/// Turns hits into alerts.
+fn alerting<'a>(
+    inspection: &'a Inspection,
+    origin: &'a Origin<'_>,
     detected_at: Option<Timestamp>,
-    scratch: &mut Scratch,
-    listener: &mut impl Listener,
-) -> Result<Seen, Undecodable> {
-    listener.record(record);
-    inspection.detections.detect(record, scratch, &mut |hit| {
+    listener: &'a mut impl Listener,
+) -> impl FnMut(Hit<'_>) + 'a {
+    move |hit| {
         if listener.wants(&hit) {
             listener.alert(Alert::of(&hit, origin, detected_at, &inspection.tool));
         }
-    })
+    }
 }

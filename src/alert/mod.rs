@@ -264,7 +264,7 @@ trailhound: {summary: '{actor.name} created {target.name}', response: Ask.}
 
     fn alerts(record: &str, stored_at: Option<&str>) -> Vec<Alert> {
         let file = RuleFile { name: "x".into(), text: RULE.into(), named: false };
-        let detections = Detections::new(compile([&file]).rules);
+        let detections = Detections::new(compile(&[file]).rules);
         let origin = Origin {
             kind: OriginKind::S3,
             bucket: Some("trail"),
@@ -278,7 +278,7 @@ trailhound: {summary: '{actor.name} created {target.name}', response: Ask.}
         let tool = Tool { version: "1", pack: "p".into() };
         let mut alerts = Vec::new();
         detections
-            .detect(record.as_bytes(), &mut Scratch::default(), &mut |hit| {
+            .detect_alone(record.as_bytes(), &mut Scratch::default(), &mut |hit| {
                 alerts.push(Alert::of(&hit, &origin, None, &tool));
             })
             .unwrap();

@@ -5,7 +5,6 @@
 //! the readable prefix of a damaged object. Whatever can be read is handed out; what could not is said in
 //! [`Decoded`].
 
-mod extent;
 mod gunzip;
 mod inflate;
 mod split;
@@ -13,7 +12,7 @@ mod split;
 use std::fmt;
 use std::io::{self, Read};
 
-use crate::event::Undecodable;
+use crate::event::{Keys, Record, Sightings, Undecodable};
 use gunzip::{Gunzip, is_gzip};
 use inflate::{Inflater, Refusal};
 use split::Splitter;
@@ -42,8 +41,8 @@ pub enum Source<'s> {
 /// One element of an object, in its order.
 #[derive(Debug)]
 pub enum Item<'r> {
-    /// The bytes of one record: from `{` to the `}` that closes it; not yet known to be valid JSON.
-    Record(&'r [u8]),
+    /// One record, and what was seen in it.
+    Record(Record<'r>),
     /// Something that is no record.
     Undecodable(Undecodable),
 }
@@ -159,6 +158,7 @@ pub struct Decoder {
     inflater: Inflater,
     inflated: Vec<u8>,
     window: Vec<u8>,
+    seen: Sightings,
     limits: Limits,
 }
 
@@ -181,32 +181,39 @@ impl Decoder {
     /// A decoder with empty buffers.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { inflater: Inflater::new(), inflated: Vec::new(), window: Vec::new(), limits }
+        let (inflated, window) = (Vec::new(), Vec::new());
+        Self { inflater: Inflater::new(), inflated, window, seen: Sightings::default(), limits }
     }
 
-    /// Hands each item of an object to `visit`, in order.
-    pub fn decode(&mut self, source: Source<'_>, visit: &mut dyn FnMut(Item<'_>)) -> Decoded {
+    /// Hands each item of an object to `visit`, in order; on the way keys are looked for in each record.
+    pub fn decode(&mut self, source: Source<'_>, keys: &Keys, visit: &mut dyn FnMut(Item<'_>)) -> Decoded {
         match source {
-            Source::Whole(bytes) => self.whole(bytes, visit),
-            Source::Stream(reader) => self.stream(reader, visit),
+            Source::Whole(bytes) => self.whole(bytes, keys, visit),
+            Source::Stream(reader) => self.stream(reader, keys, visit),
         }
     }
 
-    fn whole(&mut self, bytes: &[u8], visit: &mut dyn FnMut(Item<'_>)) -> Decoded {
+    fn whole(&mut self, bytes: &[u8], keys: &Keys, visit: &mut dyn FnMut(Item<'_>)) -> Decoded {
         if !is_gzip(bytes) {
-            return Decoded { compressed: size(bytes), ..self.split_whole(bytes, Vec::new(), visit) };
+            return Decoded { compressed: size(bytes), ..self.split_whole(bytes, Vec::new(), keys, visit) };
         }
         let Some(Inflated { length, anomalies }) = self.inflate(bytes) else {
-            return self.stream(&mut &*bytes, visit);
+            return self.stream(&mut &*bytes, keys, visit);
         };
         let inflated = std::mem::take(&mut self.inflated);
-        let decoded = self.split_whole(&inflated[..length], anomalies, visit);
+        let decoded = self.split_whole(&inflated[..length], anomalies, keys, visit);
         self.inflated = inflated;
         Decoded { compressed: size(bytes), ..decoded }
     }
 
-    fn split_whole(&self, text: &[u8], anomalies: Vec<Anomaly>, visit: &mut dyn FnMut(Item<'_>)) -> Decoded {
-        let mut splitter = Splitter::new(self.limits.record);
+    fn split_whole(
+        &mut self,
+        text: &[u8],
+        anomalies: Vec<Anomaly>,
+        keys: &Keys,
+        visit: &mut dyn FnMut(Item<'_>),
+    ) -> Decoded {
+        let mut splitter = Splitter::new(self.limits.record, keys, &mut self.seen);
         splitter.split(text, true, visit);
         Decoded { compressed: 0, inflated: size(text), anomalies, unreadable: splitter.finish() }
     }
@@ -242,7 +249,7 @@ impl Decoder {
         Some(())
     }
 
-    fn stream(&mut self, reader: &mut dyn Read, visit: &mut dyn FnMut(Item<'_>)) -> Decoded {
+    fn stream(&mut self, reader: &mut dyn Read, keys: &Keys, visit: &mut dyn FnMut(Item<'_>)) -> Decoded {
         let mut head = [0; 2];
         let got = match read_full(reader, &mut head) {
             Ok(got) => got,
@@ -255,7 +262,7 @@ impl Decoder {
             Feed::Plain(source, 0)
         };
         let most = if matches!(feed, Feed::Gzip(_)) { self.limits.inflated } else { u64::MAX };
-        let mut splitter = Splitter::new(self.limits.record);
+        let mut splitter = Splitter::new(self.limits.record, keys, &mut self.seen);
         let window = &mut self.window;
         window.clear();
         let mut inflated = 0;
@@ -391,8 +398,8 @@ mod tests {
 
     fn see(limits: Limits, source: Source<'_>) -> Seen {
         let (mut records, mut undecodable) = (Vec::new(), 0);
-        let decoded = Decoder::new(limits).decode(source, &mut |item| match item {
-            Item::Record(record) => records.push(String::from_utf8_lossy(record).into_owned()),
+        let decoded = Decoder::new(limits).decode(source, &Keys::default(), &mut |item| match item {
+            Item::Record(record) => records.push(String::from_utf8_lossy(record.bytes).into_owned()),
             Item::Undecodable(_) => undecodable += 1,
         });
         Seen { records, undecodable, decoded }

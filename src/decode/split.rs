@@ -1,4 +1,5 @@
-//! From inflated bytes to records, in one pass and without parsing them.
+//! From inflated bytes to records, in one pass and without parsing them. On the way, the keys that detections ask
+//! for are found.
 //!
 //! Accepted are `{"Records":[…]}`, a bare list, NDJSON and documents one after the other, pretty-printed or
 //! not, mixed as they come. The bytes arrive in windows: what a window holds only in part is asked for again
@@ -7,15 +8,14 @@
 
 use memchr::memmem;
 
-use super::extent::Extent;
 use super::{Broken, Item, Unreadable};
-use crate::event::{MAX_DEPTH, Undecodable};
+use crate::event::{Extent, Keys, MAX_DEPTH, Record, Sightings, Undecodable};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The splitter's place in the input, between two windows.
 #[derive(Debug)]
-pub(super) struct Splitter {
+pub(super) struct Splitter<'k> {
     /// What is open, from the outside in; between documents nothing is.
     open: Vec<Open>,
     /// A value that is being passed over.
@@ -23,6 +23,9 @@ pub(super) struct Splitter {
     /// One document stands on each line: a broken line has shown it.
     lines: bool,
     max_record: usize,
+    /// What is looked for in each record, and what was seen in the last one.
+    keys: &'k Keys,
+    seen: &'k mut Sightings,
     /// A document was entered.
     documents: bool,
     /// Something between documents was no document.
@@ -46,13 +49,15 @@ enum Skip {
     Line,
 }
 
-impl Splitter {
-    pub(super) fn new(max_record: usize) -> Self {
+impl<'k> Splitter<'k> {
+    pub(super) fn new(max_record: usize, keys: &'k Keys, seen: &'k mut Sightings) -> Self {
         Self {
             open: Vec::new(),
             skip: None,
             lines: false,
             max_record,
+            keys,
+            seen,
             documents: false,
             junk: false,
             broken: None,
@@ -162,12 +167,15 @@ impl Splitter {
             return self.line(rest, visit);
         }
         let mut extent = Extent::default();
-        let end = extent.scan(&rest[..limit]);
+        let end = self.keys.find_in_first(&mut extent, &rest[..limit], self.seen);
         if end.is_none() && !last && rest.len() <= self.max_record {
             return None;
         }
         let seen = &rest[..end.unwrap_or(limit)];
-        if let Some(next) = next_line_with_object(seen).filter(|_| end.is_none() || !is_json(seen)) {
+        if extent.has_line_break()
+            && let Some(next) = next_line_with_object(seen)
+            && (end.is_none() || !is_json(seen))
+        {
             return Some(self.resume_at_line(next, visit));
         }
         if self.open.is_empty()
@@ -178,7 +186,7 @@ impl Splitter {
         }
         match end {
             Some(end) => {
-                visit(item(seen, &extent));
+                visit(self.item(seen, &extent));
                 Some(end)
             }
             None if rest.len() <= self.max_record => None,
@@ -201,7 +209,8 @@ impl Splitter {
             {
                 return Some(taken);
             }
-            visit(item(object, &extent));
+            self.keys.find(object, self.seen);
+            visit(self.item(object, &extent));
             return Some(end);
         }
         match end {
@@ -260,6 +269,14 @@ impl Splitter {
     fn fail(&mut self, broken: Broken) {
         self.broken.get_or_insert(broken);
     }
+
+    /// A whole object as an item, unless it is nested too deeply.
+    fn item<'r>(&'r self, object: &'r [u8], extent: &Extent) -> Item<'r> {
+        if extent.is_too_deep() {
+            return Item::Undecodable(Undecodable::TooDeep);
+        }
+        Item::Record(Record { bytes: object, seen: self.seen })
+    }
 }
 
 impl Skip {
@@ -303,11 +320,6 @@ impl Skip {
     }
 }
 
-/// A whole object as an item, unless it is nested too deeply.
-fn item<'r>(object: &'r [u8], extent: &Extent) -> Item<'r> {
-    if extent.is_too_deep() { Item::Undecodable(Undecodable::TooDeep) } else { Item::Record(object) }
-}
-
 /// How an object ends that may not go beyond its line.
 enum LineEnd {
     /// It is closed; the index behind it.
@@ -345,6 +357,9 @@ enum Depth {
 /// Where the value of the key `Records` of this object starts; the object may be cut off.
 fn records_value(object: &[u8], depth: Depth) -> Option<usize> {
     if depth == Depth::AnyKey && memmem::find(object, b"ecords").is_none() {
+        return None;
+    }
+    if depth == Depth::FirstKey && matches!(object, [_, b'"', first, ..] if !b"R\\".contains(first)) {
         return None;
     }
     let mut at = 1;
@@ -421,11 +436,18 @@ mod tests {
 
     /// Splits in windows of the given size, the way a stream arrives: items, then what was broken.
     fn split(input: &[u8], step: usize, max_record: usize) -> (Vec<String>, Option<&'static str>) {
-        let mut splitter = Splitter::new(max_record);
+        let (mut keys, mut seen) = (Keys::default(), Sightings::default());
+        ["a", "b", "Records"].iter().for_each(|name| _ = keys.name(name));
+        let mut splitter = Splitter::new(max_record, &keys, &mut seen);
         let mut items = Vec::new();
         let mut visit = |item: Item<'_>| {
             items.push(match item {
-                Item::Record(record) => String::from_utf8_lossy(record).into_owned(),
+                Item::Record(record) => {
+                    let mut apart = Sightings::default();
+                    keys.find(record.bytes, &mut apart);
+                    assert_eq!(*record.seen, apart, "{}", String::from_utf8_lossy(record.bytes));
+                    String::from_utf8_lossy(record.bytes).into_owned()
+                }
                 Item::Undecodable(why) => format!("!{}", why.reason()),
             });
         };

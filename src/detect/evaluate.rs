@@ -92,15 +92,34 @@ fn field(path: &FieldPath, test: &Test, event: &Event<'_>) -> Verdict {
         return Verdict::Unknown;
     }
     let root = event.root();
-    let any = |test: &mut dyn FnMut(Value<'_>) -> bool| path.any(root, test);
     let holds = match test {
+        Test::Reference(other, relation, case) => {
+            let others = Others::gather(other, root, *relation, *case);
+            path.any(root, &mut |value| scalars(value, &mut |text| others.relate(text)))
+        }
+        test => holds(test, &|test| path.any(root, test)),
+    };
+    Verdict::from(holds)
+}
+
+/// The values of a field, of which some may meet a test.
+type Values<'v> = &'v dyn Fn(&mut dyn FnMut(Value<'_>) -> bool) -> bool;
+
+/// Whether a field whose only value is this one, if it has any, meets a test; one that names another field
+/// may do so.
+pub(super) fn holds_alone(test: &Test, value: Option<Value<'_>>) -> bool {
+    holds(test, &|test| value.is_some_and(test))
+}
+
+fn holds(test: &Test, any: Values<'_>) -> bool {
+    match test {
         Test::Equals(words) => any(&mut |value| scalars(value, &mut |text| words.contains(text))),
         Test::Like(globs) => any(&mut |value| texts(value, &mut |text| globs.matches(text))),
         Test::Regex(regex) => any(&mut |value| texts(value, &mut |text| regex.is_match(text))),
         Test::Cidr(network) => any(&mut |value| {
             scalars(value, &mut |text| text.parse().is_ok_and(|address: IpAddr| network.contains(&address)))
         }),
-        Test::Null => is_null(path, root),
+        Test::Null => is_null(any),
         Test::Exists(wanted) => any(&mut |value| !value.is_null()) == *wanted,
         Test::Compare(operator, number) => any(&mut |value| {
             scalars(value, &mut |text| Number::read(text).is_some_and(|value| operator.holds(value, *number)))
@@ -110,18 +129,14 @@ fn field(path: &FieldPath, test: &Test, event: &Event<'_>) -> Verdict {
                 time_part(*part, text).is_some_and(|value| operator.holds(value, *number))
             })
         }),
-        Test::Reference(other, relation, case) => {
-            let others = Others::gather(other, root, *relation, *case);
-            any(&mut |value| scalars(value, &mut |text| others.relate(text)))
-        }
-    };
-    Verdict::from(holds)
+        Test::Reference(..) => true,
+    }
 }
 
 /// Absent everywhere, or null somewhere.
-fn is_null(path: &FieldPath, root: Value<'_>) -> bool {
+fn is_null(any: Values<'_>) -> bool {
     let mut present = false;
-    let null = path.any(root, &mut |value| {
+    let null = any(&mut |value| {
         present = true;
         elements(value, &mut |value| value.is_null())
     });

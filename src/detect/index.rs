@@ -1,16 +1,18 @@
-//! Which detections a record can match at all, told from its bytes.
+//! Which detections a record may match at all, told from its bytes.
 //!
-//! For each detection the index derives what every match must have: one of some event names, one of some
-//! event sources, or one of some texts anywhere in the record. It only ever over-approximates: where the
-//! bytes may hide something, every detection that they could concern stays a candidate.
+//! Of each detection's [`Need`] the sharpest demand goes into tables, one for each key whose values some
+//! demand looks at. A record's candidates are what the tables say of its values; what else those few
+//! detections demand is looked at one by one. It only ever over-approximates: where the bytes may hide
+//! something, every detection that it could concern stays a candidate.
 
-use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use aho_corasick::AhoCorasick;
-
-use crate::event::{Anchor, Glance};
-use crate::sigma::{Condition, Expression, Globs, Test};
+use super::evaluate::holds_alone;
+use super::need::{Anchor, Demand, Leaf, Need, Reach, Sharpness};
+use super::table::{Memo, Table, Texts};
+use crate::event::{FieldPath, Keys, Place, Raw, Record, Scalar, Sightings};
+use crate::sigma::Condition;
 
 /// The number of a detection.
 pub(super) type Number = u32;
@@ -19,97 +21,62 @@ pub(super) type Number = u32;
 #[derive(Debug)]
 pub(super) struct Index {
     all: Vec<Number>,
-    by_name: HashMap<Box<[u8]>, Vec<Entry>>,
-    by_source: HashMap<Box<[u8]>, Vec<Number>>,
-    texts: Option<Texts>,
+    /// Detections without any demand.
     always: Vec<Number>,
+    /// The keys whose values are looked at in every record.
+    asked: Asked,
+    tables: Vec<Table>,
+    texts: Option<Texts>,
+    /// Detections whose demand may not be seen because CloudTrail left it out.
+    omissible: Vec<Number>,
+    /// What else each detection demands.
+    further: Vec<Vec<Look>>,
+    /// Tells its buffers from those of another index.
+    identity: Arc<()>,
 }
 
-/// A detection in the list of an event name, with the event sources that it may be limited to.
-#[derive(Debug)]
-struct Entry {
-    number: Number,
-    sources: Option<BTreeSet<Box<[u8]>>>,
+/// Buffers that are used for one record after the other.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    /// What a further demand has seen.
+    seen: Sightings,
+    /// Where values begin that only parsing can tell, the first of each table.
+    unclear: Vec<(usize, usize)>,
+    /// Places of fields that must be known exactly, by table.
+    exact: Vec<(usize, Place)>,
+    memos: Vec<Memo>,
+    owner: Option<Arc<()>>,
 }
 
-/// Texts of which a detection needs one, searched in one pass.
-#[derive(Debug)]
-struct Texts {
-    search: AhoCorasick,
-    /// By pattern of the search.
-    numbers: Vec<Vec<Number>>,
+/// Keys, and what each of them is looked at for.
+#[derive(Debug, Default)]
+struct Asked {
+    keys: Keys,
+    uses: Vec<Vec<Use>>,
 }
 
-/// The shortest text worth searching for.
-const MIN_TEXT: usize = 4;
-
-impl Index {
-    pub(super) fn new<'c>(conditions: impl Iterator<Item = &'c Condition>) -> Self {
-        let mut index = Self {
-            all: Vec::new(),
-            by_name: HashMap::new(),
-            by_source: HashMap::new(),
-            texts: None,
-            always: Vec::new(),
-        };
-        let mut texts: HashMap<String, Vec<Number>> = HashMap::new();
-        for (number, condition) in (0..).zip(conditions) {
-            index.all.push(number);
-            match Need::of(condition) {
-                Need { names: Some(names), sources, .. } => {
-                    for name in names {
-                        let entry = Entry { number, sources: sources.clone() };
-                        index.by_name.entry(name).or_default().push(entry);
-                    }
-                }
-                Need { sources: Some(sources), .. } => {
-                    for source in sources {
-                        index.by_source.entry(source).or_default().push(number);
-                    }
-                }
-                Need { texts: Some(needed), .. } => {
-                    for text in needed {
-                        texts.entry(text).or_default().push(number);
-                    }
-                }
-                Need { .. } => index.always.push(number),
-            }
-        }
-        index.texts = (!texts.is_empty()).then(|| Texts::new(texts));
-        index
-    }
-
-    /// Fills in the detections that this record may match, in ascending order.
-    pub(super) fn candidates(&self, record: &[u8], scratch: &mut Vec<u8>, candidates: &mut Vec<Number>) {
-        candidates.clear();
-        let glance = Glance::of(record);
-        // An ordinary record has both fields. One that has not, or may have them hidden, is looked at in full.
-        let (Anchor::Text(name), Anchor::Text(source)) = (glance.name, glance.source) else {
-            return candidates.extend(&self.all);
-        };
-        candidates.extend(&self.always);
-        if let Some(texts) = &self.texts {
-            texts.candidates(record, glance.opaque, candidates);
-        }
-        let by_name = self.by_name.get(lower(name, scratch));
-        let source = lower(source, scratch);
-        candidates.extend(self.by_source.get(source).into_iter().flatten());
-        let fits = |entry: &&Entry| entry.sources.as_ref().is_none_or(|sources| sources.contains(source));
-        candidates.extend(by_name.into_iter().flatten().filter(fits).map(|entry| entry.number));
-        candidates.sort_unstable();
-        candidates.dedup();
-    }
-
-    /// How the index narrows a detection, for people who write rules.
-    pub(super) fn narrowing(condition: &Condition) -> Narrowing {
-        match Need::of(condition) {
-            Need { names: Some(_), .. } => Narrowing::EventName,
-            Need { sources: Some(_), .. } => Narrowing::EventSource,
-            Need { texts: Some(_), .. } => Narrowing::Text,
-            Need { .. } => Narrowing::None,
-        }
-    }
+/// What a key is looked at for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    /// Every ordinary record has it.
+    Name,
+    /// It may tell that a container was omitted.
+    Omission(Omission),
+    /// Its values are looked up in the table of this number.
+    Table(usize, Reach),
 }
+
+/// The number of the first key of all.
+const NAME: usize = 0;
+
+/// The members of a container that was omitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Omission {
+    Omitted,
+    Reason,
+}
+
+const OMISSIONS: [(&str, Omission); 2] = [("omitted", Omission::Omitted), ("reason", Omission::Reason)];
 
 /// By what the index excludes records for a detection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,156 +85,369 @@ pub enum Narrowing {
     EventName,
     /// By the event's source.
     EventSource,
+    /// By the value of another field.
+    Field,
     /// By a text that must be in the record.
     Text,
     /// By nothing: the detection looks at every record.
     None,
 }
 
-impl Texts {
-    fn new(texts: HashMap<String, Vec<Number>>) -> Self {
-        let mut texts: Vec<_> = texts.into_iter().collect();
-        texts.sort();
-        let search =
-            AhoCorasick::builder().ascii_case_insensitive(true).build(texts.iter().map(|(text, _)| text));
-        Self {
-            search: search.expect("rules are too small to exhaust the automaton's numbers"),
-            numbers: texts.into_iter().map(|(_, numbers)| numbers).collect(),
-        }
+impl Index {
+    pub(super) fn new<'c>(conditions: impl Iterator<Item = &'c Condition>) -> Self {
+        let mut builder = Builder::default();
+        builder.asked.name("eventName", Use::Name);
+        let mut needs: Vec<Need> = conditions.map(Need::of).collect();
+        spread_crowds(&mut needs);
+        (0..).zip(needs).for_each(|(number, need)| builder.add(number, need));
+        builder.build()
     }
 
-    fn candidates(&self, record: &[u8], opaque: bool, candidates: &mut Vec<Number>) {
-        if opaque {
-            return candidates.extend(self.numbers.iter().flatten());
+    pub(super) fn keys(&self) -> &Keys {
+        &self.asked.keys
+    }
+
+    /// Fills in the detections that this record may match, in ascending order.
+    pub(super) fn candidates(&self, record: Record<'_>, buffers: &mut Buffers, candidates: &mut Vec<Number>) {
+        candidates.clear();
+        buffers.belong_to(self);
+        if self.gather(record, buffers, candidates).is_none() {
+            return candidates.clone_from(&self.all);
         }
-        let before = candidates.len();
-        for found in self.search.find_overlapping_iter(record) {
-            for number in &self.numbers[found.pattern().as_usize()] {
-                if !candidates[before..].contains(number) {
-                    candidates.push(*number);
+        if candidates.is_empty() {
+            return;
+        }
+        candidates.sort_unstable();
+        candidates.dedup();
+        candidates.retain(|&number| {
+            let mut further = self.further[number as usize].iter();
+            further.all(|look| look.may_hold(record.bytes, &mut buffers.seen, &mut buffers.exact))
+        });
+    }
+
+    /// What the sharpest demands leave; none if the record must be looked at in full.
+    fn gather(&self, record: Record<'_>, buffers: &mut Buffers, candidates: &mut Vec<Number>) -> Option<()> {
+        let Buffers { unclear, exact, memos, .. } = buffers;
+        let Record { bytes: record, seen } = record;
+        let places = seen.places().ok()?;
+        unclear.clear();
+        exact.clear();
+        candidates.extend(&self.always);
+        let (mut named, mut omitted) = (false, false);
+        for place in places {
+            if !place.is_promising {
+                named |= place.key == NAME && !place.is_prefixed;
+                continue;
+            }
+            let value = place.value(record);
+            for what in &self.asked.uses[place.key] {
+                match (*what, value) {
+                    // It is the name of another field.
+                    (Use::Name | Use::Table(_, Reach::Exact), _) if place.is_prefixed => {}
+                    (Use::Name, _) => named = true,
+                    (Use::Omission(omission), _) => omitted |= omission.may_be_told(value),
+                    (Use::Table(table, Reach::Exact), _) => exact.push((table, *place)),
+                    (Use::Table(table, Reach::Loose), Raw::Other(rest)) => {
+                        begin_earlier(unclear, table, record.len() - rest.len());
+                    }
+                    (Use::Table(table, Reach::Loose), _) => {
+                        self.tables[table].look_up(value, &mut memos[table], candidates);
+                    }
                 }
             }
         }
-    }
-}
-
-fn lower<'s>(text: &[u8], scratch: &'s mut Vec<u8>) -> &'s [u8] {
-    scratch.clear();
-    scratch.extend(text.iter().map(u8::to_ascii_lowercase));
-    scratch
-}
-
-/// What every event that meets a condition must have; `None` where nothing is known. Names, sources and
-/// texts are in lower case.
-#[derive(Debug, Clone, Default)]
-struct Need {
-    names: Option<BTreeSet<Box<[u8]>>>,
-    sources: Option<BTreeSet<Box<[u8]>>>,
-    /// One of these stands in the record's bytes.
-    texts: Option<BTreeSet<String>>,
-}
-
-impl Need {
-    fn of(condition: &Condition) -> Self {
-        let selections: Vec<Need> =
-            condition.selections.iter().map(|(_, expression)| Need::of_expression(expression, &[])).collect();
-        Need::of_expression(&condition.root, &selections)
-    }
-
-    fn of_expression(expression: &Expression, selections: &[Need]) -> Self {
-        let each = |parts: &[Expression]| -> Vec<Need> {
-            parts.iter().map(|part| Need::of_expression(part, selections)).collect()
-        };
-        match expression {
-            Expression::All(parts) => each(parts).into_iter().fold(Need::default(), Need::and),
-            // With more wanted than one, still at least one holds.
-            Expression::Any(parts) | Expression::AtLeast(1.., parts) => {
-                each(parts).into_iter().reduce(Need::or).unwrap_or_default()
+        // An ordinary record has a name. One that has none is looked at in full.
+        named.then_some(())?;
+        if omitted {
+            candidates.extend(&self.omissible);
+        }
+        if let Some(texts) = &self.texts {
+            texts.search(record, candidates);
+        }
+        for &(table, begin) in &*unclear {
+            self.tables[table].look_up_unclear(&record[begin..], candidates);
+        }
+        for (number, table) in self.tables.iter().enumerate().filter(|(_, table)| table.is_exact()) {
+            match Known::of(number, exact, record) {
+                Known::Absent => table.look_up_absent(candidates),
+                Known::Value(Raw::Other(rest)) => table.look_up_unclear(rest, candidates),
+                Known::Value(value) => table.look_up(value, &mut memos[number], candidates),
+                Known::Not => table.every(candidates),
             }
-            Expression::AtLeast(0, _) | Expression::Not(_) | Expression::Succeeded => Need::default(),
-            Expression::Selection(index) => selections.get(*index).cloned().unwrap_or_default(),
-            // Scalars only, whose text stands in the record as it is.
-            Expression::Keyword(globs) => Need { texts: one_each(globs, fragment), ..Need::default() },
-            Expression::Field(path, test) => Need::of_test(path.as_str(), test),
         }
+        Some(())
     }
 
-    fn of_test(path: &str, test: &Test) -> Self {
-        match (path, test) {
-            ("eventName", Test::Equals(words)) => Need { names: Some(bytes(words)), ..Need::default() },
-            ("eventSource", Test::Equals(words)) => Need { sources: Some(bytes(words)), ..Need::default() },
-            (_, Test::Equals(words)) => {
-                let texts: Option<BTreeSet<String>> = words.folded().map(|word| fragment(&word)).collect();
-                Need { texts, ..Need::default() }
+    /// How the index narrows a detection, for people who write rules.
+    pub(super) fn narrowing(condition: &Condition) -> Narrowing {
+        match Need::of(condition).0.first().map(Demand::sharpness) {
+            Some(Sharpness::EventName) => Narrowing::EventName,
+            Some(Sharpness::EventSource) => Narrowing::EventSource,
+            Some(Sharpness::Anywhere) => Narrowing::Text,
+            Some(_) => Narrowing::Field,
+            None => Narrowing::None,
+        }
+    }
+}
+
+/// Detections that may share a frequent name of an event before their other demands come first.
+const CROWD: usize = 4;
+/// How the names begin of which every account has many events.
+const FREQUENT: [&str; 10] = [
+    "assume",
+    "decrypt",
+    "describe",
+    "encrypt",
+    "generatedatakey",
+    "get",
+    "head",
+    "invoke",
+    "list",
+    "putobject",
+];
+
+/// Where many detections ask for the same frequent name, those that also ask for a text of another field are better
+/// found by that.
+fn spread_crowds(needs: &mut [Need]) {
+    let mut crowds: HashMap<String, usize> = HashMap::new();
+    let named = |need: &Need| need.0.first().is_some_and(|demand| demand.sharpness() == Sharpness::EventName);
+    for need in needs.iter().filter(|need| named(need)) {
+        need.0[0].words().for_each(|name| *crowds.entry(name.into_owned()).or_default() += 1);
+    }
+    for need in needs.iter_mut().filter(|need| named(need)) {
+        let frequent = |name: &str| FREQUENT.iter().any(|beginning| name.starts_with(beginning));
+        let crowded = need.0[0].words().any(|name| frequent(&name) && crowds[&*name] > CROWD);
+        let other = need.0.iter().position(|demand| {
+            matches!(demand.sharpness(), Sharpness::Words | Sharpness::Pattern) && demand.field().is_some()
+        });
+        if let Some(other) = other.filter(|_| crowded) {
+            need.0.swap(0, other);
+        }
+    }
+}
+
+impl Asked {
+    fn path(&mut self, path: &FieldPath, what: Use) {
+        let key = self.keys.add(path);
+        self.note(key, what);
+    }
+
+    fn name(&mut self, name: &str, what: Use) {
+        let key = self.keys.name(name);
+        self.note(key, what);
+    }
+
+    fn omissions(&mut self) {
+        OMISSIONS.iter().for_each(|(name, omission)| self.name(name, Use::Omission(*omission)));
+    }
+
+    /// Has the keys say of which values nothing follows.
+    fn limit_values(&mut self, tables: &[Table]) {
+        for (key, uses) in self.uses.iter().enumerate() {
+            let tables = uses.iter().filter(|what| **what != Use::Name).map(|what| match *what {
+                Use::Table(table, _) => tables[table].only_words(),
+                Use::Name | Use::Omission(_) => None,
+            });
+            let words: Option<Vec<_>> = tables.collect();
+            if let Some(words) = words {
+                self.keys.limit_values(key, words.into_iter().flatten());
             }
-            (_, Test::Like(globs)) => Need { texts: one_each(globs, compact_fragment), ..Need::default() },
-            _ => Need::default(),
         }
     }
 
-    /// Both must hold: the sharper of two demands is kept, of texts the one with fewer.
-    fn and(self, other: Need) -> Need {
-        let both = |one: Option<BTreeSet<Box<[u8]>>>, other: Option<BTreeSet<Box<[u8]>>>| match (one, other) {
-            (Some(one), Some(other)) => Some(one.intersection(&other).cloned().collect()),
-            (one, other) => one.or(other),
+    fn note(&mut self, key: usize, what: Use) {
+        if key == self.uses.len() {
+            self.uses.push(Vec::new());
+        }
+        if !self.uses[key].contains(&what) {
+            self.uses[key].push(what);
+        }
+    }
+}
+
+/// Notes where an unclear value begins: what is searched for in the rest of the record is searched for once.
+fn begin_earlier(unclear: &mut Vec<(usize, usize)>, table: usize, begin: usize) {
+    match unclear.iter_mut().find(|(of, _)| *of == table) {
+        Some((_, first)) => *first = begin.min(*first),
+        None => unclear.push((table, begin)),
+    }
+}
+
+impl Buffers {
+    /// What was remembered of another index is forgotten.
+    fn belong_to(&mut self, index: &Index) {
+        if !self.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, &index.identity)) {
+            self.owner = Some(Arc::clone(&index.identity));
+            self.memos = index.tables.iter().map(Table::memo).collect();
+        }
+    }
+}
+
+impl Omission {
+    fn may_be_told(self, value: Raw<'_>) -> bool {
+        match (self, value) {
+            (_, Raw::Other(_)) => true,
+            (Omission::Omitted, Raw::Text(text) | Raw::Literal(text)) => text == b"true",
+            (Omission::Reason, Raw::Text(text)) => text.ends_with(b"too large"),
+            (Omission::Reason, Raw::Literal(_)) => false,
+        }
+    }
+}
+
+/// What is known of the value of a top-level field.
+enum Known<'r> {
+    Absent,
+    Value(Raw<'r>),
+    /// The key stands there more than once.
+    Not,
+}
+
+impl<'r> Known<'r> {
+    fn of(table: usize, places: &[(usize, Place)], record: &'r [u8]) -> Self {
+        let mut places = places.iter().filter(|(of, _)| *of == table).map(|(_, place)| place);
+        let (first, second) = (places.next(), places.next());
+        match first.filter(|_| second.is_none()) {
+            Some(place) if place.is_at_top(record) => Known::Value(place.value(record)),
+            _ if second.is_some() => Known::Not,
+            _ => Known::Absent,
+        }
+    }
+}
+
+impl Leaf {
+    /// Whether it may hold for a field with this value, or without any.
+    pub(super) fn may_hold(&self, value: Option<Raw<'_>>) -> bool {
+        let scalar = match value {
+            None => None,
+            Some(Raw::Other(_)) => return true,
+            Some(Raw::Text(text)) => str::from_utf8(text).ok().map(Scalar::text),
+            Some(Raw::Literal(literal)) => str::from_utf8(literal).ok().map(Scalar::literal),
         };
-        let sharper =
-            |texts: &BTreeSet<String>| (texts.len(), std::cmp::Reverse(texts.iter().map(String::len).min()));
-        Need {
-            names: both(self.names, other.names),
-            sources: both(self.sources, other.sources),
-            texts: match (self.texts, other.texts) {
-                (Some(one), Some(other)) if sharper(&other) < sharper(&one) => Some(other),
-                (Some(one), Some(_)) => Some(one),
-                (one, other) => one.or(other),
-            },
-        }
-    }
-
-    /// One of them must hold.
-    fn or(self, other: Need) -> Need {
-        fn either<T: Ord>(one: Option<BTreeSet<T>>, other: Option<BTreeSet<T>>) -> Option<BTreeSet<T>> {
-            let mut one = one?;
-            one.append(&mut other?);
-            Some(one)
-        }
-        Need {
-            names: either(self.names, other.names),
-            sources: either(self.sources, other.sources),
-            texts: either(self.texts, other.texts),
-        }
+        holds_alone(&self.test, scalar.as_ref().map(Scalar::value)) != self.negated
     }
 }
 
-fn bytes(words: &crate::sigma::Words) -> BTreeSet<Box<[u8]>> {
-    words.folded().map(|word| word.as_bytes().into()).collect()
+/// A further demand of a detection, all of whose anchors ask for one field.
+#[derive(Debug)]
+struct Look {
+    asked: Asked,
+    reach: Reach,
+    leaves: Vec<Leaf>,
 }
 
-/// The longest fragment of each pattern; nothing if one of them has none.
-fn one_each(globs: &Globs, fragment: fn(&str) -> Option<String>) -> Option<BTreeSet<String>> {
-    let longest = |literals: &mut dyn Iterator<Item = Cow<'_, str>>| {
-        literals.filter_map(|text| fragment(&text)).max_by_key(String::len)
-    };
-    globs.literals().map(|mut literals| longest(&mut literals)).collect()
+/// Anchors that are worth being looked at one by one.
+const MOST_LEAVES: usize = 16;
+
+impl Look {
+    fn new(demand: &Demand) -> Option<Self> {
+        let (path, reach) = demand.field()?;
+        let leaves: Vec<Leaf> = demand.0.iter().filter_map(Anchor::leaf).cloned().collect();
+        if leaves.len() > MOST_LEAVES {
+            return None;
+        }
+        let mut asked = Asked::default();
+        asked.path(path, Use::Table(0, reach));
+        if demand.0.iter().any(Anchor::may_be_omitted) {
+            asked.omissions();
+        }
+        Some(Self { asked, reach, leaves })
+    }
+
+    fn may_hold(&self, record: &[u8], seen: &mut Sightings, exact: &mut Vec<(usize, Place)>) -> bool {
+        self.asked.keys.find(record, seen);
+        let Ok(places) = seen.places() else { return true };
+        exact.clear();
+        for place in places {
+            let value = place.value(record);
+            let holds = |what: &Use| match *what {
+                Use::Omission(omission) => omission.may_be_told(value),
+                Use::Table(_, Reach::Loose) => self.holds(Some(value)),
+                Use::Table(..) | Use::Name => false,
+            };
+            let uses = &self.asked.uses[place.key];
+            if uses.iter().any(holds) {
+                return true;
+            }
+            if uses.contains(&Use::Table(0, Reach::Exact)) && !place.is_prefixed {
+                exact.push((0, *place));
+            }
+        }
+        self.reach == Reach::Exact
+            && match Known::of(0, exact, record) {
+                Known::Absent => self.holds(None),
+                Known::Value(value) => self.holds(Some(value)),
+                Known::Not => true,
+            }
+    }
+
+    fn holds(&self, value: Option<Raw<'_>>) -> bool {
+        self.leaves.iter().any(|leaf| leaf.may_hold(value))
+    }
 }
 
-/// The longest part of a text that JSON can only write in one way, escapes `\u` aside.
-fn fragment(text: &str) -> Option<String> {
-    long_enough(text.split(|c| !is_plain(c)))
+/// Gathers what goes into an index.
+#[derive(Debug, Default)]
+struct Builder {
+    all: Vec<Number>,
+    always: Vec<Number>,
+    omissible: Vec<Number>,
+    asked: Asked,
+    /// By the last key of the field.
+    tables: BTreeMap<(String, Reach), usize>,
+    leaves: Vec<(Reach, Vec<(Number, Leaf)>)>,
+    texts: HashMap<String, Vec<Number>>,
+    further: Vec<Vec<Look>>,
 }
 
-/// As [`fragment`], of a text that may be compact JSON, where the record may have white space behind marks: a
-/// comma may be a mark, and a colon behind a quote.
-fn compact_fragment(text: &str) -> Option<String> {
-    let parts = text.split(|c| c == ',' || !is_plain(c));
-    long_enough(parts.map(|part| part.trim_start_matches(':')))
-}
+impl Builder {
+    /// Adds a detection by its need, whose demands come with the sharpest first.
+    fn add(&mut self, number: Number, need: Need) {
+        let mut demands = need.0.into_iter();
+        self.all.push(number);
+        match demands.next() {
+            Some(Demand(anchors)) => anchors.into_iter().for_each(|anchor| self.anchor(number, anchor)),
+            None => self.always.push(number),
+        }
+        self.further.push(demands.filter_map(|demand| Look::new(&demand)).collect());
+    }
 
-fn is_plain(c: char) -> bool {
-    c.is_ascii_alphanumeric() || " _-.:@*+=,;()".contains(c)
-}
+    fn anchor(&mut self, number: Number, anchor: Anchor) {
+        if anchor.may_be_omitted() {
+            self.omissible.push(number);
+        }
+        match anchor {
+            Anchor::Anywhere(texts) => {
+                texts.into_iter().for_each(|text| self.texts.entry(text).or_default().push(number));
+            }
+            Anchor::Field { path, reach, leaf } => {
+                let last = path.last_keys().next().expect("every path has a segment").to_owned();
+                let next = self.leaves.len();
+                let table = *self.tables.entry((last, reach)).or_insert(next);
+                if table == next {
+                    self.leaves.push((reach, Vec::new()));
+                }
+                self.asked.path(&path, Use::Table(table, reach));
+                self.leaves[table].1.push((number, leaf));
+            }
+        }
+    }
 
-fn long_enough<'t>(parts: impl Iterator<Item = &'t str>) -> Option<String> {
-    let longest = parts.max_by_key(|part| part.len())?;
-    (longest.len() >= MIN_TEXT).then(|| longest.to_owned())
+    fn build(mut self) -> Index {
+        if !self.omissible.is_empty() {
+            self.asked.omissions();
+        }
+        let tables: Vec<Table> =
+            self.leaves.into_iter().map(|(reach, leaves)| Table::new(reach, leaves)).collect();
+        self.asked.limit_values(&tables);
+        Index {
+            all: self.all,
+            always: self.always,
+            asked: self.asked,
+            tables,
+            texts: Texts::new(self.texts),
+            omissible: self.omissible,
+            further: self.further,
+            identity: Arc::default(),
+        }
+    }
 }

@@ -7,11 +7,13 @@
 
 mod evaluate;
 mod index;
+mod need;
+mod table;
 
 pub use evaluate::{Verdict, evaluate};
 pub use index::Narrowing;
 
-use crate::event::{Event, Parser, Undecodable};
+use crate::event::{Event, Keys, Parser, Record, Sightings, Undecodable};
 use crate::sigma::Rule;
 use index::Index;
 
@@ -58,7 +60,8 @@ impl Status {
 pub struct Scratch {
     parser: Parser,
     candidates: Vec<index::Number>,
-    text: Vec<u8>,
+    index: index::Buffers,
+    seen: Sightings,
 }
 
 /// What became of a record.
@@ -85,27 +88,51 @@ impl Detections {
         &self.rules
     }
 
-    /// Evaluates a record; calls `on_hit` for each detection that it meets or may meet.
+    /// The keys by which most records are passed over.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        self.index.keys()
+    }
+
+    /// Evaluates a record in which [`Detections::keys`] were looked for; calls `on_hit` for each detection that it
+    /// meets or may meet.
     ///
     /// # Errors
     /// The record cannot be read. A record that no detection can match is not parsed, and so not found out.
     pub fn detect(
         &self,
-        record: &[u8],
+        record: Record<'_>,
         scratch: &mut Scratch,
         on_hit: &mut dyn FnMut(Hit<'_>),
     ) -> Result<Seen, Undecodable> {
-        let Scratch { parser, candidates, text } = scratch;
-        self.index.candidates(record, text, candidates);
+        let Scratch { parser, candidates, index, .. } = scratch;
+        self.index.candidates(record, index, candidates);
         if candidates.is_empty() {
             return Ok(Seen::Plain);
         }
-        parser.parse(record, |event| {
+        parser.parse(record.bytes, |event| {
             for &number in &*candidates {
                 self.evaluate(number, &event, on_hit);
             }
             Seen::of(&event)
         })
+    }
+
+    /// As [`Detections::detect`], for a record that came by itself.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn detect_alone(
+        &self,
+        record: &[u8],
+        scratch: &mut Scratch,
+        on_hit: &mut dyn FnMut(Hit<'_>),
+    ) -> Result<Seen, Undecodable> {
+        let mut seen = std::mem::take(&mut scratch.seen);
+        self.keys().find(record, &mut seen);
+        let result = self.detect(Record { bytes: record, seen: &seen }, scratch, on_hit);
+        scratch.seen = seen;
+        result
     }
 
     /// The oracle: every record is parsed the slow way and every detection is evaluated.

@@ -1,6 +1,6 @@
 //! A CloudTrail record as detections see it: a lazy, borrowed view.
 //!
-//! Most records are decided by a [`Glance`] at two fields and never parsed. The rest is parsed once, on
+//! Most records are decided by the values of a few [`Keys`] and never parsed. The rest is parsed once, on
 //! buffers that the caller keeps, into an [`Event`] that borrows from the record. Field names are those of
 //! the CloudTrail record reference; nothing here knows which of them a detection asks for.
 //!
@@ -8,7 +8,8 @@
 //! (lone surrogates, numbers beyond 64 bits, bytes that are not UTF-8) is read by the slow one, repaired if
 //! need be. The slow parser alone is the oracle that the fast one must equal.
 
-mod glance;
+mod extent;
+mod keys;
 mod outcome;
 mod parse;
 mod path;
@@ -19,13 +20,14 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
-pub use glance::{Anchor, Field, Glance};
+pub use extent::Extent;
+pub use keys::{Escaped, Keys, Place, Raw, Record, Sightings};
 pub use outcome::Outcome;
 pub use parse::{MAX_DEPTH, Parser, Undecodable};
 pub use path::FieldPath;
 use tokens::compact;
 pub use tokens::{Token, Tokens};
-pub use value::{Kind, Number, Value};
+pub use value::{Kind, Number, Scalar, Value};
 
 /// The top-level fields whose content CloudTrail leaves out when it is too large.
 pub const CONTAINERS: [&str; 4] =

@@ -39,6 +39,18 @@ impl FieldPath {
         &self.text[self.segments[0].clone()]
     }
 
+    /// The keys of which one stands before every value at this path: the last segment, alone or behind others,
+    /// since a key may have dots.
+    pub fn last_keys(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().rev().map(|segment| &self.text[segment.start..])
+    }
+
+    /// Whether the path has one segment, and so names a top-level field.
+    #[must_use]
+    pub fn is_top(&self) -> bool {
+        self.segments.len() == 1
+    }
+
     /// Whether `test` holds for any value at this path. Lists on the way are walked; a list at the end is
     /// handed over as it is. Stops at the first that holds.
     pub fn any<'e>(&self, root: Value<'e>, test: &mut dyn FnMut(Value<'e>) -> bool) -> bool {

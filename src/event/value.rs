@@ -9,6 +9,35 @@ use std::borrow::Cow;
 #[derive(Debug, Clone, Copy)]
 pub struct Value<'e>(&'e [Node<'e>]);
 
+/// A string, number, boolean or null by itself, outside of any record.
+#[derive(Debug, Clone)]
+pub struct Scalar<'e>([Node<'e>; 1]);
+
+impl<'e> Scalar<'e> {
+    /// A string of this text.
+    #[must_use]
+    pub fn text(text: &'e str) -> Self {
+        Self([Node::String(text.into())])
+    }
+
+    /// What JSON writes so without quotes.
+    #[must_use]
+    pub fn literal(literal: &'e str) -> Self {
+        Self([match literal {
+            "null" => Node::Null,
+            "true" => Node::Bool(true),
+            "false" => Node::Bool(false),
+            number => Node::Number(number.into()),
+        }])
+    }
+
+    /// It as a value.
+    #[must_use]
+    pub fn value(&self) -> Value<'_> {
+        Value(&self.0)
+    }
+}
+
 /// What a [`Value`] is.
 #[derive(Debug, Clone)]
 pub enum Kind<'e> {

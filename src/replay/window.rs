@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use crate::event::{Anchor, Event, Field};
+use crate::event::{Event, Keys, Raw, Sightings};
 
 /// Which events may raise alerts. The span is half-open, on `eventTime`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,6 +66,14 @@ impl Window {
         self.from.is_none_or(|from| time >= from) && self.to.is_none_or(|to| time < to)
     }
 
+    fn meets(&self, asked: Asked, text: &str) -> bool {
+        match asked {
+            Asked::Time => self.spans(text),
+            Asked::Account => self.accounts.iter().any(|account| account == text),
+            Asked::Region => self.regions.iter().any(|region| region == text),
+        }
+    }
+
     /// Whether an event lies within. What the event does not say does not exclude it.
     #[must_use]
     pub fn admits(&self, event: &Event<'_>) -> bool {
@@ -84,32 +92,53 @@ impl Window {
 #[derive(Debug)]
 pub(super) struct Glimpse<'w> {
     window: &'w Window,
-    time: Field,
-    account: Field,
-    region: Field,
+    keys: Keys,
+    asks: Vec<Asked>,
+    seen: Sightings,
+}
+
+/// What a window asks of a record.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Time,
+    Account,
+    Region,
 }
 
 impl<'w> Glimpse<'w> {
     pub(super) fn new(window: &'w Window) -> Self {
-        Self {
-            window,
-            time: Field::new("eventTime"),
-            account: Field::new("recipientAccountId"),
-            region: Field::new("awsRegion"),
-        }
+        let asks = [
+            window.has_span().then_some((Asked::Time, "eventTime")),
+            (!window.accounts.is_empty()).then_some((Asked::Account, "recipientAccountId")),
+            (!window.regions.is_empty()).then_some((Asked::Region, "awsRegion")),
+        ];
+        let (asks, names): (Vec<_>, Vec<_>) = asks.into_iter().flatten().unzip();
+        let mut keys = Keys::default();
+        names.into_iter().for_each(|name| _ = keys.name(name));
+        Self { window, keys, asks, seen: Sightings::default() }
+    }
+
+    /// What is asked of the replay.
+    pub(super) fn window(&self) -> &'w Window {
+        self.window
     }
 
     /// As [`Window::admits`]; what only parsing can tell counts as within.
-    pub(super) fn may_admit(&self, record: &[u8]) -> bool {
-        let Window { accounts, regions, .. } = self.window;
-        let holds = |field: &Field, test: &dyn Fn(&str) -> bool| match field.of(record) {
-            Anchor::Text(text) => std::str::from_utf8(text).map_or(true, test),
-            Anchor::Absent | Anchor::Odd => true,
-        };
-        (!self.window.has_span() || holds(&self.time, &|time| self.window.spans(time)))
-            && (accounts.is_empty()
-                || holds(&self.account, &|account| accounts.iter().any(|one| one == account)))
-            && (regions.is_empty() || holds(&self.region, &|region| regions.iter().any(|one| one == region)))
+    pub(super) fn may_admit(&mut self, record: &[u8]) -> bool {
+        if self.asks.is_empty() {
+            return true;
+        }
+        self.keys.find(record, &mut self.seen);
+        let Ok(places) = self.seen.places() else { return true };
+        self.asks.iter().enumerate().all(|(key, asked)| {
+            let mut values = places.iter().filter(|place| place.key == key);
+            match (values.next().map(|place| place.value(record)), values.next()) {
+                (Some(Raw::Text(text)), None) => {
+                    str::from_utf8(text).map_or(true, |text| self.window.meets(*asked, text))
+                }
+                _ => true,
+            }
+        })
     }
 }
 

@@ -395,11 +395,13 @@ fn extended(variant: &[GlobPart], c: char) -> Vec<GlobPart> {
     variant
 }
 
+/// The pattern carries its flags, so that it means the same wherever it is compiled again.
 fn regex(pattern: &str, flags: &[Modifier]) -> Result<regex::Regex, ItemError> {
-    RegexBuilder::new(pattern)
-        .case_insensitive(flags.contains(&Modifier::IgnoreCase))
-        .multi_line(flags.contains(&Modifier::Multiline))
-        .dot_matches_new_line(flags.contains(&Modifier::DotAll))
+    let letters = [(Modifier::IgnoreCase, 'i'), (Modifier::Multiline, 'm'), (Modifier::DotAll, 's')];
+    let letters: String =
+        letters.iter().filter(|(flag, _)| flags.contains(flag)).map(|(_, letter)| letter).collect();
+    let pattern = if letters.is_empty() { pattern.to_owned() } else { format!("(?{letters}){pattern}") };
+    RegexBuilder::new(&pattern)
         .size_limit(REGEX_SIZE)
         .dfa_size_limit(REGEX_SIZE)
         .build()

@@ -7,8 +7,11 @@ use std::collections::HashSet;
 /// changes.
 #[must_use]
 pub(super) fn fold(text: &str) -> Cow<'_, str> {
-    let folded = |text: &str| text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-    if folded(text) { text.into() } else { text.chars().map(fold_char).collect::<String>().into() }
+    match text {
+        _ if !text.is_ascii() => text.chars().map(fold_char).collect::<String>().into(),
+        _ if text.bytes().any(|byte| byte.is_ascii_uppercase()) => text.to_ascii_lowercase().into(),
+        _ => text.into(),
+    }
 }
 
 fn fold_char(c: char) -> char {

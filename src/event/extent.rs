@@ -4,58 +4,85 @@
 //! lie inside strings; the brackets outside of strings move the depth. A block that cannot bring the depth
 //! to zero is passed with two population counts.
 
-use wide::u8x64;
+use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
-use crate::event::MAX_DEPTH;
+use super::MAX_DEPTH;
 
 /// Finds the end of an object or list that may be handed over in pieces.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Extent {
+#[expect(clippy::struct_excessive_bools, reason = "none depends on another")]
+pub struct Extent {
     depth: u64,
     in_string: bool,
     /// The next byte is escaped by a backslash before it.
     escaped: bool,
     too_deep: bool,
+    line_break: bool,
 }
 
 /// One bit for each of 64 bytes, the first byte lowest.
-struct Masks {
-    quote: u64,
-    backslash: u64,
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Masks {
+    pub(super) quote: u64,
+    pub(super) backslash: u64,
     open: u64,
     close: u64,
+    line_break: u64,
 }
 
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 impl Extent {
     /// Scans on; returns the index after the byte that closes the value. The first byte ever seen opens it.
-    pub(super) fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut blocks = bytes.chunks_exact(BLOCK);
-        let mut at = 0;
-        for block in blocks.by_ref() {
-            let block: &[u8; BLOCK] = block.try_into().expect("chunks_exact yields whole blocks");
-            if let Some(end) = self.block(&Masks::of(block)) {
-                return Some(at + end);
-            }
-            at += BLOCK;
-        }
-        blocks.remainder().iter().position(|byte| self.byte(*byte)).map(|found| at + found + 1)
+    pub fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
+        dispatch!(Level::new(), simd => self.scan_with(simd, bytes))
     }
 
     /// Whether objects and lists were nested deeper than a record may be.
-    pub(super) fn is_too_deep(&self) -> bool {
+    #[must_use]
+    pub fn is_too_deep(&self) -> bool {
         self.too_deep
     }
 
-    fn block(&mut self, masks: &Masks) -> Option<usize> {
-        let escaped = self.escapes(masks.backslash);
+    /// Whether there were line breaks in what was scanned, up to 63 bytes behind the end included.
+    #[must_use]
+    pub fn has_line_break(&self) -> bool {
+        self.line_break
+    }
+
+    /// Whether what follows stands directly in the outermost object or list.
+    pub(super) fn is_at_top(&self) -> bool {
+        self.depth == 1 && !self.in_string
+    }
+
+    /// Compiled for each width of vectors, which needs everything in the loop to be inlined.
+    #[expect(clippy::inline_always, reason = "otherwise it is compiled for the oldest machines")]
+    #[inline(always)]
+    fn scan_with<S: Simd>(&mut self, simd: S, bytes: &[u8]) -> Option<usize> {
+        let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+        for (number, block) in blocks.iter().enumerate() {
+            if let Some(end) = self.block(&Masks::of(simd, u8x64::from_slice(simd, block))) {
+                return Some(number * BLOCK + end);
+            }
+        }
+        let end = rest.iter().position(|byte| self.byte(*byte))?;
+        Some(blocks.len() * BLOCK + end + 1)
+    }
+
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    pub(super) fn block(&mut self, masks: &Masks) -> Option<usize> {
+        let escaped = if masks.backslash == 0 && !self.escaped { 0 } else { self.escapes(masks.backslash) };
         let inside = parity_up_to(masks.quote & !escaped) ^ if self.in_string { u64::MAX } else { 0 };
         self.in_string = inside >> (BLOCK - 1) != 0;
+        self.line_break |= masks.line_break != 0;
         let outside = !inside & !escaped;
         let (open, close) = (masks.open & outside, masks.close & outside);
-        let (opens, closes) = (u64::from(open.count_ones()), u64::from(close.count_ones()));
-        if self.depth > closes && self.depth + opens <= MAX_DEPTH as u64 {
+        let count = |bits: u64| u64::from(bits.count_ones());
+        let (opens, closes) = (count(open), count(close));
+        // What is open before the first bracket that closes can be closed without coming to the end.
+        let opens_first = count(open & close.wrapping_sub(1) & !close);
+        if self.depth + opens_first > closes && self.depth + opens <= MAX_DEPTH as u64 {
             self.depth = self.depth + opens - closes;
             return None;
         }
@@ -103,6 +130,7 @@ impl Extent {
 
     /// One byte, for the rest that fills no block; whether it closes the value.
     fn byte(&mut self, byte: u8) -> bool {
+        self.line_break |= byte == b'\n';
         if std::mem::take(&mut self.escaped) {
             return false;
         }
@@ -131,16 +159,17 @@ fn parity_up_to(mut bits: u64) -> u64 {
 }
 
 impl Masks {
-    fn of(block: &[u8; BLOCK]) -> Self {
-        let bytes = u8x64::new(*block);
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    pub(super) fn of<S: Simd>(simd: S, bytes: u8x64<S>) -> Self {
         // `{` and `[`, `}` and `]` differ in the bit 0x20 alone.
-        let folded = bytes | u8x64::splat(0x20);
-        let equal = |bytes: u8x64, byte: u8| bytes.simd_eq(u8x64::splat(byte)).to_bitmask();
+        let folded = bytes | u8x64::splat(simd, 0x20);
         Self {
-            quote: equal(bytes, b'"'),
-            backslash: equal(bytes, b'\\'),
-            open: equal(folded, b'{'),
-            close: equal(folded, b'}'),
+            quote: bytes.simd_eq(b'"').to_bitmask(),
+            backslash: bytes.simd_eq(b'\\').to_bitmask(),
+            open: folded.simd_eq(b'{').to_bitmask(),
+            close: folded.simd_eq(b'}').to_bitmask(),
+            line_break: bytes.simd_eq(b'\n').to_bitmask(),
         }
     }
 
@@ -155,8 +184,26 @@ impl Masks {
             backslash: mask(&|byte| byte == b'\\'),
             open: mask(&|byte| byte == b'{' || byte == b'['),
             close: mask(&|byte| byte == b'}' || byte == b']'),
+            line_break: mask(&|byte| byte == b'\n'),
         }
     }
+}
+
+/// Every width of vectors that this machine has.
+#[cfg(test)]
+pub(super) fn levels() -> Vec<Level> {
+    let levels = vec![Level::new(), Level::baseline()];
+    #[cfg(target_arch = "x86_64")]
+    let levels = {
+        let widest = Level::new();
+        let narrower = [
+            widest.as_avx2().map(Level::Avx2),
+            widest.as_sse4_2().map(Level::Sse4_2),
+            widest.as_sse2().map(Level::Sse2),
+        ];
+        levels.into_iter().chain(narrower.into_iter().flatten()).collect()
+    };
+    levels
 }
 
 #[cfg(test)]
@@ -184,9 +231,13 @@ mod tests {
 
     #[test]
     fn blocks_equal_bytes() {
-        for seed in 0..20_000 {
-            let text = noise(seed, 10 + seed % 400);
-            assert_eq!(Extent::default().scan(&text), slow_end(&text), "{}", String::from_utf8_lossy(&text));
+        for level in levels() {
+            for seed in 0..20_000 {
+                let text = noise(seed, 10 + seed % 400);
+                let mut extent = Extent::default();
+                let end = dispatch!(level, simd => extent.scan_with(simd, &text));
+                assert_eq!(end, slow_end(&text), "{level:?} {}", String::from_utf8_lossy(&text));
+            }
         }
     }
 
@@ -216,14 +267,24 @@ mod tests {
 
     #[test]
     fn masks_equal_one_by_one() {
-        for seed in 0..2_000 {
-            let text = noise(seed, 64);
-            let block = text[..64].try_into().unwrap();
-            let (fast, slow) = (Masks::of(block), Masks::one_by_one(block));
-            assert_eq!(
-                (fast.quote, fast.backslash, fast.open, fast.close),
-                (slow.quote, slow.backslash, slow.open, slow.close)
-            );
+        for level in levels() {
+            for seed in 0..2_000 {
+                let text = noise(seed, 64);
+                let block = text.first_chunk::<BLOCK>().unwrap();
+                let fast = dispatch!(level, simd => Masks::of(simd, u8x64::from_slice(simd, block)));
+                assert_eq!(fast, Masks::one_by_one(block), "{level:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn line_breaks_are_noticed() {
+        for (text, expected) in [("{\"a\":1}", false), ("{\"a\":\n1}", true)] {
+            for pad in ["", &"x".repeat(100)] {
+                let mut extent = Extent::default();
+                extent.scan(text.replace('a', pad).as_bytes());
+                assert_eq!(extent.has_line_break(), expected, "{text} with {pad}");
+            }
         }
     }
 }

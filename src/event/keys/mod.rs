@@ -1,0 +1,263 @@
+//! Where some keys stand in a record, told from its bytes without parsing it.
+//!
+//! Few records can meet any detection, and the values of a few fields tell which. This finds every place
+//! where one of some keys stands, at any depth, in one pass of 64 bytes at a time: a key is a pair of quotes
+//! at the right distance with a telling letter between them. What is found may be too much (a key of a nested
+//! object);
+//! a key is missed only if it is written with an escape, and that is told.
+
+mod beginnings;
+mod finder;
+mod many;
+#[cfg(test)]
+mod tests;
+
+use super::extent::{BLOCK, Extent};
+use super::path::FieldPath;
+use super::tokens::is_space;
+use beginnings::Beginnings;
+use many::Many;
+
+/// Some keys, to be found in many records.
+#[derive(Debug, Clone, Default)]
+pub struct Keys {
+    all: Vec<Key>,
+    /// With more than a few keys, every key of the record is looked up.
+    many: Option<Box<Many>>,
+    /// Some key may stand behind others, with a dot between them.
+    dotted: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Key {
+    name: Box<[u8]>,
+    /// What else may stand before the name, within the quotes.
+    prefixes: Vec<Box<[u8]>>,
+    /// From the quote that opens the name to the one that closes it.
+    length: u32,
+    /// The rarest letter of the name, and how far it stands before the closing quote.
+    letter: u8,
+    letter_back: u32,
+    /// The last bytes of the name, up to seven, and the quote, as a number and the bits of it that count.
+    tail: u64,
+    tail_bits: u64,
+    /// How the values begin that are of interest, if not all are.
+    beginnings: Option<Box<Beginnings>>,
+}
+
+/// The most keys that are searched for one by one; each costs about a third of what looking up every key does.
+const FEW: usize = 3;
+const BITS: usize = u64::BITS as usize;
+
+/// A place where a key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The number of the key.
+    pub key: usize,
+    /// The index of the quote that opens it, and the one behind the quote that closes it.
+    start: usize,
+    end: usize,
+    /// Whether more stands before the key, with a dot between them.
+    pub is_prefixed: bool,
+    /// Whether its value may be of interest; where it is not, a key stands here.
+    pub is_promising: bool,
+}
+
+/// What was seen of some keys in one record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sightings {
+    places: Vec<Place>,
+    escaped: bool,
+}
+
+/// The bytes of a record, and what was seen of some keys in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'r> {
+    /// From `{` to the `}` that closes it; not yet known to be valid JSON.
+    pub bytes: &'r [u8],
+    /// Where the keys stand.
+    pub seen: &'r Sightings,
+}
+
+/// A record in which a key may be written with an escape, and so stay unseen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Escaped;
+
+/// The value behind a key, as it stands in the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Raw<'r> {
+    /// A string of ASCII without escapes: its text.
+    Text(&'r [u8]),
+    /// A number, `true`, `false` or `null`, in ASCII.
+    Literal(&'r [u8]),
+    /// Anything else, from its first byte on to the end of the record.
+    Other(&'r [u8]),
+}
+
+impl Keys {
+    /// Longer keys cannot be found.
+    const LONGEST: usize = BLOCK - 3;
+
+    /// Adds the last key of a path; returns its number, which it may share with other paths. It must be one that
+    /// can be found.
+    pub fn add(&mut self, path: &FieldPath) -> usize {
+        let mut names = path.last_keys();
+        let last = names.next().expect("every path has a segment");
+        let number = self.name(last);
+        for longer in names {
+            let prefix = &longer.as_bytes()[..longer.len() - last.len()];
+            let key = &mut self.all[number];
+            if !key.prefixes.iter().any(|known| **known == *prefix) {
+                key.prefixes.push(prefix.into());
+                self.dotted = true;
+                self.many.iter_mut().for_each(|many| many.add(longer.as_bytes(), number));
+            }
+        }
+        number
+    }
+
+    /// Adds a key by its name; returns its number. It must be one that can be found.
+    pub fn name(&mut self, name: &str) -> usize {
+        let known = self.all.iter().position(|key| *key.name == *name.as_bytes());
+        known.unwrap_or_else(|| {
+            let number = self.all.len();
+            self.all.push(Key::new(name));
+            match &mut self.many {
+                Some(many) => many.add(name.as_bytes(), number),
+                None if number < FEW => {}
+                None => self.many = Some(Box::new(Many::new(&self.all))),
+            }
+            number
+        })
+    }
+
+    /// Only texts that equal one of these, whatever their case, are of interest behind a key.
+    pub fn limit_values<'w>(&mut self, key: usize, words: impl Iterator<Item = &'w [u8]>) {
+        self.all[key].beginnings = Beginnings::new(words).map(Box::new);
+    }
+
+    /// Whether the last key of a path is short enough, and JSON can write it, alone or with others, in only one
+    /// way, escapes `\u` aside.
+    #[must_use]
+    pub fn can_find(path: &FieldPath) -> bool {
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\/".contains(&byte);
+        path.as_str().bytes().all(plain)
+            && path.last_keys().next().is_some_and(|last| (1..=Self::LONGEST).contains(&last.len()))
+    }
+}
+
+impl Sightings {
+    /// Where the keys stand.
+    ///
+    /// # Errors
+    /// They may stand elsewhere, too.
+    pub fn places(&self) -> Result<&[Place], Escaped> {
+        if self.escaped { Err(Escaped) } else { Ok(&self.places) }
+    }
+}
+
+impl Key {
+    fn new(name: &str) -> Self {
+        let name: Box<[u8]> = name.as_bytes().into();
+        let (at, letter) =
+            name.iter().enumerate().min_by_key(|(_, byte)| commonness(**byte)).expect("no key is empty");
+        let small = |length: usize| u32::try_from(length).expect("no key is longer than a block");
+        let mut tail = [0; 8];
+        let counting = (name.len() + 1).min(8);
+        tail[8 - counting..7].copy_from_slice(&name[name.len() + 1 - counting..]);
+        tail[7] = b'"';
+        Self {
+            letter: *letter,
+            letter_back: small(name.len() - at),
+            length: small(name.len() + 1),
+            tail: u64::from_le_bytes(tail),
+            tail_bits: u64::MAX << (8 * (8 - counting)),
+            prefixes: Vec::new(),
+            beginnings: None,
+            name,
+        }
+    }
+
+    /// Keeps those of the closing quotes, a bit each, that close this key.
+    #[cold]
+    fn check(&self, key: usize, mut closes: u64, block: usize, record: &[u8], places: &mut Vec<Place>) {
+        while closes != 0 {
+            let close = block + closes.trailing_zeros() as usize;
+            closes &= closes - 1;
+            if self.may_end_at(close, record)
+                && let Some(before) = record[..close].strip_suffix(&*self.name)
+                && let Some(start) = self.opening_quote(before)
+            {
+                places.push(Place { key, start, end: close + 1, is_prefixed: false, is_promising: true });
+            }
+        }
+    }
+
+    /// Whether the value behind a key that ends here may be of interest.
+    fn may_interest(&self, record: &[u8], end: usize) -> bool {
+        let rest = record.get(end..).unwrap_or_default();
+        self.beginnings.as_ref().is_none_or(|known| known.may_hold(rest))
+    }
+
+    /// Whether the last bytes before this closing quote are right.
+    fn may_end_at(&self, close: usize, record: &[u8]) -> bool {
+        let last = close.checked_sub(7).and_then(|from| record[from..].first_chunk());
+        last.is_none_or(|last| u64::from_le_bytes(*last) & self.tail_bits == self.tail)
+    }
+
+    /// The index of the quote that opens the key, if what stands before its name fits.
+    fn opening_quote(&self, before: &[u8]) -> Option<usize> {
+        if let Some(outside) = before.strip_suffix(b"\"") {
+            return Some(outside.len());
+        }
+        let outside = |prefix: &[u8]| before.strip_suffix(prefix)?.strip_suffix(b"\"").map(<[u8]>::len);
+        self.prefixes.iter().find_map(|prefix| outside(prefix))
+    }
+}
+
+/// How common a byte is in CloudTrail's JSON, roughly.
+fn commonness(byte: u8) -> u8 {
+    match byte {
+        b'A'..=b'Z' => 0,
+        b'j' | b'k' | b'q' | b'v' | b'w' | b'x' | b'z' | b'_' => 1,
+        b'b' | b'f' | b'g' | b'h' | b'p' | b'y' => 2,
+        b'0'..=b'9' | b'-' | b':' | b'.' => 4,
+        b'a' | b'e' | b'i' | b'o' | b'r' | b's' | b't' | b'n' => 5,
+        _ => 3,
+    }
+}
+
+impl Place {
+    /// The value in the record in which it was found.
+    #[must_use]
+    pub fn value<'r>(&self, record: &'r [u8]) -> Raw<'r> {
+        let rest = skip_space(&record[self.end..]);
+        let rest = skip_space(rest.strip_prefix(b":").unwrap_or(rest));
+        Raw::text(rest).or_else(|| Raw::literal(rest)).unwrap_or(Raw::Other(rest))
+    }
+
+    /// Whether it stands directly in the record, not in an object or text within.
+    #[must_use]
+    pub fn is_at_top(&self, record: &[u8]) -> bool {
+        let mut before = Extent::default();
+        before.scan(&record[..self.start]).is_none() && before.is_at_top()
+    }
+}
+
+impl<'r> Raw<'r> {
+    fn text(rest: &'r [u8]) -> Option<Self> {
+        let text = rest.strip_prefix(b"\"")?;
+        let end = memchr::memchr2(b'"', b'\\', text)?;
+        (text[end] == b'"' && text[..end].is_ascii()).then_some(Raw::Text(&text[..end]))
+    }
+
+    fn literal(rest: &'r [u8]) -> Option<Self> {
+        let end = rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && !b"+-.".contains(byte))?;
+        (end > 0).then_some(Raw::Literal(&rest[..end]))
+    }
+}
+
+fn skip_space(bytes: &[u8]) -> &[u8] {
+    let spaces = bytes.iter().take_while(|byte| is_space(**byte)).count();
+    &bytes[spaces..]
+}

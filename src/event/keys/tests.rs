@@ -1,0 +1,178 @@
+//! Keys are found, and nothing else is, on every width of vectors.
+
+use fearless_simd::dispatch;
+
+use super::super::extent::levels;
+use super::*;
+
+fn values<'r>(names: &[&str], record: &'r [u8]) -> Result<Vec<Raw<'r>>, Escaped> {
+    let (mut keys, mut seen) = (Keys::default(), Sightings::default());
+    names.iter().for_each(|name| _ = keys.name(name));
+    keys.find(record, &mut seen);
+    Ok(seen.places()?.iter().map(|place| place.value(record)).collect())
+}
+
+#[test]
+fn values_of_a_key() {
+    let text = |text: &'static str| Raw::Text(text.as_bytes());
+    let other = |text: &'static [u8]| Raw::Other(text);
+    let cases: [(&[u8], Vec<Raw<'_>>); 12] = [
+        (br#"{"eventName":"CreateUser"}"#, vec![text("CreateUser")]),
+        (b"{\"eventName\" :\n\t\"CreateUser\"}", vec![text("CreateUser")]),
+        (br#"{"eventSource":"iam"}"#, vec![]),
+        (br#"{"eventName":"A","eventName":"B"}"#, vec![text("A"), text("B")]),
+        (br#"{"eventName":"A","requestParameters":{"eventName":"B"}}"#, vec![text("A"), text("B")]),
+        (br#"{"eventName":"a\"b"}"#, vec![other(br#""a\"b"}"#)]),
+        (br#"{"eventName":7}"#, vec![Raw::Literal(b"7")]),
+        (br#"{"eventName":null}"#, vec![Raw::Literal(b"null")]),
+        (br#"{"eventName":["A"]}"#, vec![other(br#"["A"]}"#)]),
+        (br#"{"x":"eventName"}"#, vec![]),
+        (br#"{"x":"{\"eventName\":\"A\"}"}"#, vec![]),
+        ("{\"eventName\":\"\u{212a}\"}".as_bytes(), vec![other("\"\u{212a}\"}".as_bytes())]),
+    ];
+    for (record, expected) in cases {
+        assert_eq!(values(&["eventName"], record), Ok(expected), "{}", String::from_utf8_lossy(record));
+    }
+}
+
+#[test]
+fn escapes_are_told() {
+    let cases: [(&[u8], bool); 4] = [
+        (br#"{"eventNam\u0065":"A","requestParameters":{"eventName":"B"}}"#, true),
+        (br#"{"eventName":"\u0043reateUser"}"#, true),
+        (br#"{"a":"\n","eventName":"A"}"#, false),
+        (br#"{"eventName":"A"}"#, false),
+    ];
+    for (record, escaped) in cases {
+        assert_eq!(values(&["eventName"], record).is_err(), escaped);
+    }
+}
+
+#[test]
+fn places_at_the_top() {
+    let record = br#"{"a":{"k":1},"x":"\"k\"","l":["k"],"k":2,"m":{"n":{"k":3}}}"#;
+    let (mut keys, mut seen) = (Keys::default(), Sightings::default());
+    keys.name("k");
+    keys.find(record, &mut seen);
+    let places = seen.places().unwrap();
+    let found: Vec<_> = places.iter().map(|place| (place.value(record), place.is_at_top(record))).collect();
+    let literal = |text: &'static str| Raw::Literal(text.as_bytes());
+    assert_eq!(found, [(literal("1"), false), (literal("2"), true), (literal("3"), false)]);
+}
+
+#[test]
+fn every_place_is_found_on_every_width() {
+    const PATHS: [&str; 6] =
+        ["a", "b.c.type", "eventName", "eventSource", "x-amz-acl", "requestParameters.omitted"];
+    const NAMES: [&str; 6] =
+        ["\"a\"", "\"c.type\"", "\"eventName\"", "\"eventSource\"", "\"x-amz-acl\"", "\"omitted\""];
+    let mut keys = Keys::default();
+    for (number, path) in PATHS.iter().enumerate() {
+        assert_eq!(keys.add(&FieldPath::new(path)), number);
+    }
+    let (mut state, mut found) = (11_u64, 0);
+    for round in 0..6_000_usize {
+        let mut record = Vec::new();
+        for _ in 0..round % 50 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let pick = (state >> 33) as usize;
+            let pieces =
+                ["\"", "a", "{", "\\", ":", "eventN", "type", "\"a\"", "xxxxxxxxxxxxxxxxxxxxx", "\"type\""];
+            if pick.is_multiple_of(97) {
+                record.extend_from_slice(b"\" :");
+            }
+            match pick % 16 {
+                piece @ 0..10 => record.extend_from_slice(pieces[piece].as_bytes()),
+                name => {
+                    record.extend_from_slice(NAMES[name - 10].as_bytes());
+                    record.push(b':');
+                }
+            }
+        }
+        let mut expected = Vec::new();
+        for (key, path) in PATHS.iter().enumerate() {
+            for name in FieldPath::new(path).last_keys() {
+                let quoted = format!("\"{name}\"").into_bytes();
+                let starts = (0..record.len()).filter(|start| record[*start..].starts_with(&quoted));
+                expected.extend(starts.map(|start| Place {
+                    key,
+                    start,
+                    end: start + quoted.len(),
+                    is_prefixed: name.contains('.'),
+                    is_promising: true,
+                }));
+            }
+        }
+        expected
+            .retain(|place| record.get(place.end) == Some(&b':') || record[place.end..].starts_with(b" :"));
+        expected.sort_by_key(|place| (place.key, place.start));
+        for level in levels() {
+            let mut seen = Sightings::default();
+            let text = String::from_utf8_lossy(&record);
+            dispatch!(level, simd => keys.find_with(simd, None, &record, &mut seen));
+            seen.places.sort_by_key(|place| (place.key, place.start));
+            assert_eq!(seen.places, expected, "{level:?} {text}");
+            assert_eq!(seen.escaped, text.contains("\\u"));
+
+            dispatch!(level, simd => keys.find_with(simd, keys.many.as_deref(), &record, &mut seen));
+            seen.places.sort_by_key(|place| (place.key, place.start));
+            assert_eq!(seen.places, expected, "{level:?} {text}");
+            found += expected.len();
+
+            let mut within = Sightings::default();
+            let (mut extent, mut plain) = (Extent::default(), Extent::default());
+            let object = [b"{", &*record, b"}{\"a\":\"eventName\"}"].concat();
+            let end =
+                dispatch!(level, simd => keys.find_in_first_with(simd, &mut extent, &object, &mut within));
+            assert_eq!(end, plain.scan(&object), "{level:?} {text}");
+            if let Some(end) = end {
+                keys.find(&object[..end], &mut seen);
+                assert_eq!(within, seen, "{level:?} {text}");
+            }
+        }
+    }
+    assert!(found > 10_000, "{found}");
+}
+
+#[test]
+fn values_of_interest() {
+    let mut keys = Keys::default();
+    keys.name("k");
+    keys.limit_values(0, ["create", "root"].into_iter().map(str::as_bytes));
+    let promising = |value: &str| {
+        let (record, mut seen) = (format!("{{\"k\":{value},\"x\":1}}"), Sightings::default());
+        keys.find(record.as_bytes(), &mut seen);
+        seen.places().unwrap()[0].is_promising
+    };
+    for value in
+        ["\"CREATE\"", "\"Root\"", "\"create user\"", "1", " \"x\"", "[\"x\"]", "\"\\n\"", "\"\u{212a}\""]
+    {
+        assert!(promising(value), "{value}");
+    }
+    for value in ["\"Delete\"", "\"Role\"", "\"Roo\"", "\"\""] {
+        assert!(!promising(value), "{value}");
+    }
+    keys.limit_values(0, ["no"].into_iter().map(str::as_bytes));
+    assert!(keys.all[0].beginnings.is_none());
+}
+
+#[test]
+fn keys_that_can_be_found() {
+    let long = "x".repeat(61);
+    for (name, expected) in [
+        ("eventName", true),
+        (&*long, true),
+        (&*(long.clone() + "x"), false),
+        ("", false),
+        ("a/b", false),
+        ("a\"b", false),
+        ("a b", false),
+        ("a.b", true),
+        ("a/b.c", false),
+        ("a.", false),
+        ("é", false),
+    ] {
+        assert_eq!(Keys::can_find(&FieldPath::new(name)), expected, "{name}");
+    }
+    assert_eq!(values(&[&long], format!("{{\"{long}\":1}}").as_bytes()), Ok(vec![Raw::Literal(b"1")]));
+}
