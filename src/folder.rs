@@ -90,26 +90,55 @@ impl ObjectStore for FolderStore {
 /// # Errors
 /// The file cannot be read, or is none.
 pub fn open(path: &Path) -> io::Result<Fetched> {
-    // Whatever else it is may wait for ever to be opened.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(not_a_file());
-    }
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    let stored_at = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
-    let body = if metadata.len() <= WHOLE_LIMIT {
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
-        // One byte more than the limit, so that a file which grows meanwhile is noticed.
-        (&mut file).take(WHOLE_LIMIT + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 <= WHOLE_LIMIT {
-            Body::Whole(bytes)
-        } else {
-            Body::Stream(Box::new(io::Cursor::new(bytes).chain(file)))
+    Opened::new(path)?.read()
+}
+
+/// A file whose content is on its way into memory.
+#[derive(Debug)]
+pub struct Opened {
+    file: File,
+    size: u64,
+    stored_at: Option<Timestamp>,
+}
+
+impl Opened {
+    /// Opens a file and asks the system to read it ahead.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or is none.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        // Whatever else it is may wait for ever to be opened.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(not_a_file());
         }
-    } else {
-        Body::Stream(Box::new(file))
-    };
-    Ok(Fetched { body, version: None, stored_at })
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let stored_at = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+        // Where the system cannot, it is read when it is needed.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::WillNeed);
+        Ok(Self { file, size: metadata.len(), stored_at })
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(self) -> io::Result<Fetched> {
+        let Self { mut file, size, stored_at } = self;
+        let body = if size <= WHOLE_LIMIT {
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+            // One byte more than the limit, so that a file which grows meanwhile is noticed.
+            (&mut file).take(WHOLE_LIMIT + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 <= WHOLE_LIMIT {
+                Body::Whole(bytes)
+            } else {
+                Body::Stream(Box::new(io::Cursor::new(bytes).chain(file)))
+            }
+        } else {
+            Body::Stream(Box::new(file))
+        };
+        Ok(Fetched { body, version: None, stored_at })
+    }
 }
 
 fn not_a_file() -> io::Error {

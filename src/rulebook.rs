@@ -63,17 +63,19 @@ impl Rulebook {
     #[must_use]
     pub fn open(paths: &[PathBuf], with_pack: bool) -> Self {
         let mut faults = Vec::new();
-        let mut files = if with_pack { pack() } else { Vec::new() };
+        let mut parts = Vec::new();
+        if with_pack {
+            parts.push(sigma::compile_apart(&pack()));
+        }
         for path in paths {
-            let found = read(path, &mut faults);
+            let part = sigma::compile_apart(&read(path, &mut faults));
             // A file of other rules is no mistake; a folder or file without any rule at all is.
-            let alone = sigma::compile(&found);
-            if alone.rules.is_empty() && alone.problems.is_empty() && alone.skipped.disabled == 0 {
+            if part.rules.is_empty() && part.problems.is_empty() && part.skipped.disabled == 0 {
                 faults.push(Fault::NoRule(path.clone()));
             }
-            files.extend(found);
+            parts.push(part);
         }
-        let Compiled { rules, problems, skipped } = sigma::compile(&files);
+        let Compiled { rules, problems, skipped } = Compiled::join(parts);
         faults.extend(problems.into_iter().map(Fault::Rule));
         Self { rules, faults, skipped }
     }

@@ -69,6 +69,8 @@ fn masked_json(json: &str, nested: usize) -> String {
             }
             Token::Mark(mark) => text.push(mark),
             Token::String(string) if secret && string != HIDDEN => text.push_str(MASKED),
+            // Without an escape there is no quote in it, and so no key.
+            Token::String(string) if !string.contains('\\') => text.push_str(string),
             Token::String(string) => match unquoted(string).and_then(|inner| embedded(&inner, nested)) {
                 Some(masked) => text.push_str(&Value::String(masked).to_string()),
                 None => text.push_str(string),
@@ -108,8 +110,11 @@ fn embedded(text: &str, nested: usize) -> Option<String> {
     masked.contains("[masked]").then_some(masked)
 }
 
-fn unquoted(string: &str) -> Option<String> {
-    serde_json::from_str(string).ok()
+fn unquoted(string: &str) -> Option<Cow<'_, str>> {
+    if string.contains('\\') {
+        return serde_json::from_str(string).ok().map(Cow::Owned);
+    }
+    string.strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed)
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ mod tests {
             text.push_str(&format!("trailhound: {{summary: '{template}'}}\n"));
         }
         let file = RuleFile { name: "x".into(), text, named: false };
-        let rule = compile([&file]).rules.remove(0);
+        let rule = compile(&[file]).rules.remove(0);
         Parser::default()
             .parse(record.as_bytes(), |event| {
                 let (actor, target, outcome) = (Actor::of(&event), Target::of(&event), event.outcome());

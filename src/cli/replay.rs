@@ -1,6 +1,5 @@
 //! `trailhound replay`
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ use crate::alert::Alert;
 use crate::daemon::{self, Ending, Signals};
 use crate::detect::Detections;
 use crate::folder;
-use crate::replay::{self, Remark, Source, Summary, Window};
+use crate::replay::{self, Audience, Remark, Source, Summary, Window};
 
 /// Remarks that the summary on a terminal lists; the file has them all.
 const MOST_REMARKS: usize = 20;
@@ -49,31 +48,21 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
         say(&format!("events: {window}"));
     }
     refuse_overlap(&sources, args)?;
-    let mut output = Output::open(args, &inspection.detections)?;
+    let output = Output::open(args, &inspection.detections)?;
     let runtime = terminal::runtime()?;
     let stop = Stop::default();
     runtime.spawn(stop.clone().at_signal());
-    let mut deliverer = {
+    let deliverer = {
         let _within = runtime.enter();
         args.deliver.then(|| Deliverer::start(&config, &stop.token, args.quiet)).transpose()?
     };
 
     let jobs =
         args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let progress = RefCell::new(Progress::new(args.quiet));
-    let mut tell = |alert: &Alert| {
-        progress.borrow_mut().clear();
-        output.write(alert)?;
-        if let Some(deliverer) = &mut deliverer {
-            deliverer.send(alert);
-        }
-        Ok(())
-    };
-    let (mut summary, told) =
-        replay::replay(&sources, &inspection, &window, jobs, &stop.flag, &mut tell, &mut |summary, total| {
-            progress.borrow_mut().show(summary, total);
-        });
-    progress.borrow_mut().clear();
+    let mut audience = Teller { output, deliverer, progress: Progress::new(args.quiet) };
+    let (mut summary, told) = replay::replay(&sources, &inspection, &window, jobs, &stop.flag, &mut audience);
+    let Teller { mut output, deliverer, mut progress } = audience;
+    progress.clear();
     let told = told.and_then(|()| output.finish());
     summary.interrupted |= told.is_err();
     summary.undelivered = deliverer.map_or(0, |deliverer| runtime.block_on(deliverer.finish()));
@@ -192,9 +181,31 @@ fn exit(summary: &Summary, args: &ReplayArgs, signal: u8) -> Exit {
     }
 }
 
+/// Tells the alerts of a replay, and how far it is.
+struct Teller {
+    output: Output,
+    deliverer: Option<Deliverer>,
+    progress: Progress,
+}
+
+impl Audience for Teller {
+    fn alert(&mut self, alert: &Alert) -> io::Result<()> {
+        self.progress.clear();
+        self.output.write(alert)?;
+        if let Some(deliverer) = &mut self.deliverer {
+            deliverer.send(alert);
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, summary: &Summary, total: usize) {
+        self.progress.show(summary, total);
+    }
+}
+
 /// Where alerts are written.
 struct Output {
-    writer: BufWriter<Box<dyn Write>>,
+    writer: BufWriter<Box<dyn Write + Send>>,
     name: String,
     /// Each row is shown at once.
     terminal: bool,
@@ -227,7 +238,7 @@ impl Output {
         let default = if terminal { OutputFormat::Table } else { OutputFormat::Ndjson };
         let name =
             args.output.as_ref().map_or("standard output".to_owned(), |path| path.display().to_string());
-        let writer: Box<dyn Write> = match &args.output {
+        let writer: Box<dyn Write + Send> = match &args.output {
             None => Box::new(io::stdout()),
             Some(path) => Box::new(File::create(path).map_err(|error| {
                 complain(&format!("{}: {error}", path.display()));

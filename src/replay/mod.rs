@@ -1,7 +1,7 @@
 //! `replay`: the line over archived logs, on every core, with the same output every time.
 //!
 //! Objects are taken in a fixed order by as many workers as there are cores. Their alerts are told in that
-//! order, whoever finishes first: what is early waits, at most 4 objects for each worker ahead of the first
+//! order, whoever finishes first: what is early waits, at most 32 objects for each worker ahead of the first
 //! unfinished one, in memory or in a file.
 
 mod patient;
@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -33,8 +33,11 @@ use patient::Patient;
 use spool::Spool;
 use window::Glimpse;
 
-/// Objects that a worker may be ahead of the first unfinished one.
-const AHEAD: usize = 4;
+/// Objects that a worker may be ahead of the first unfinished one: as many as are done meanwhile if that one is
+/// large and they are not.
+const AHEAD: usize = 32;
+/// How often progress is told.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// One of the sources of a replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,35 +124,46 @@ impl Summary {
     }
 }
 
-/// Replays sources. `tell` is handed each alert, in order; `progress` is called now and then. With what was found
-/// comes whether all alerts could be told; the first that could not ends the replay.
+/// Whoever hears of a replay.
+pub trait Audience: Send {
+    /// An alert, in order.
+    ///
+    /// # Errors
+    /// It could not be told; the replay ends.
+    fn alert(&mut self, alert: &Alert) -> io::Result<()>;
+
+    /// Now and then: what was found so far, and how many objects there are.
+    fn progress(&mut self, summary: &Summary, total: usize);
+}
+
+/// Replays sources. With what was found comes whether all alerts could be told.
 pub fn replay(
     sources: &[Source],
     inspection: &Inspection,
     window: &Window,
     jobs: usize,
     stop: &Arc<AtomicBool>,
-    tell: &mut dyn FnMut(&Alert) -> io::Result<()>,
-    progress: &mut dyn FnMut(&Summary, usize),
+    audience: &mut dyn Audience,
 ) -> (Summary, io::Result<()>) {
     let started = Instant::now();
     let tasks = tasks(sources);
-    let mut summary = Summary { window: window.to_string(), ..Summary::default() };
-    let turns = Turns::default();
-    let (sender, finished) = sync_channel(jobs.max(1) * AHEAD);
-    let told = std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            let (sender, turns, tasks) = (sender.clone(), &turns, &tasks);
-            scope.spawn(move || work(tasks, turns, jobs.max(1) * AHEAD, inspection, window, stop, &sender));
+    let jobs = jobs.max(1);
+    let turns = Turns::new(tasks.len(), jobs * AHEAD);
+    let summary = Summary { window: window.to_string(), ..Summary::default() };
+    let desk = Mutex::new(Desk::new(summary, audience));
+    let running = Running::new(jobs);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                let _running = running.one();
+                work(&tasks, &turns, inspection, window, stop, &desk);
+            });
         }
-        drop(sender);
-        let told =
-            collect(&finished, &turns, &mut summary, tell, &mut |summary| progress(summary, tasks.len()));
-        turns.end();
-        // Workers that wait to hand over see that nobody takes it.
-        drop(finished);
-        told
+        while running.wait(PROGRESS_EVERY) {
+            lock(&desk).progress(tasks.len());
+        }
     });
+    let Desk { mut summary, told, .. } = desk.into_inner().unwrap_or_else(PoisonError::into_inner);
     summary.interrupted = stop.load(Ordering::Relaxed) || told.is_err();
     summary.elapsed_s = started.elapsed().as_secs_f64();
     (summary, told)
@@ -184,8 +198,10 @@ fn file(path: PathBuf) -> Task {
 }
 
 /// Whose turn it is: the next task to take, and how many have been told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Turns {
+    tasks: usize,
+    ahead: usize,
     state: Mutex<TurnState>,
     told: Condvar,
 }
@@ -194,97 +210,190 @@ struct Turns {
 struct TurnState {
     next: usize,
     told: usize,
+    waiting: usize,
     ended: bool,
 }
 
 impl Turns {
+    fn new(tasks: usize, ahead: usize) -> Self {
+        Self { tasks, ahead, state: Mutex::default(), told: Condvar::new() }
+    }
+
     /// The next task, once it is not too far ahead; none when there are no more.
-    fn take(&self, tasks: usize, ahead: usize) -> Option<usize> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !state.ended && state.next >= state.told + ahead {
+    fn take(&self) -> Option<usize> {
+        let mut state = lock(&self.state);
+        while !state.ended && state.next >= state.told + self.ahead {
+            state.waiting += 1;
             state = self.told.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
-        if state.ended || state.next >= tasks {
+        self.next(&mut state)
+    }
+
+    /// The next task, if it is not too far ahead.
+    fn try_take(&self) -> Option<usize> {
+        let mut state = lock(&self.state);
+        if state.next >= state.told + self.ahead { None } else { self.next(&mut state) }
+    }
+
+    fn next(&self, state: &mut TurnState) -> Option<usize> {
+        if state.ended || state.next >= self.tasks {
             return None;
         }
         state.next += 1;
         Some(state.next - 1)
     }
 
-    fn tell(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).told += 1;
-        self.told.notify_all();
+    /// So many tasks were told.
+    fn tell(&self, told: usize) {
+        let mut state = lock(&self.state);
+        state.told = state.told.max(told);
+        if state.waiting > 0 {
+            self.told.notify_all();
+        }
     }
 
     fn end(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        lock(&self.state).ended = true;
         self.told.notify_all();
     }
 }
 
-/// What became of a task.
-struct Finished {
-    number: usize,
-    outcome: Outcome,
+/// How many workers are at work, for the thread that waits for them.
+#[derive(Debug)]
+struct Running {
+    workers: AtomicUsize,
+    waiter: Thread,
 }
 
+/// One of the workers; it ends when this is dropped.
+#[derive(Debug)]
+struct One<'r>(&'r Running);
+
+impl Running {
+    fn new(workers: usize) -> Self {
+        Self { workers: AtomicUsize::new(workers), waiter: std::thread::current() }
+    }
+
+    fn one(&self) -> One<'_> {
+        One(self)
+    }
+
+    /// Waits for their end, or so long; whether some are still at work.
+    fn wait(&self, most: Duration) -> bool {
+        if self.workers.load(Ordering::Acquire) > 0 {
+            std::thread::park_timeout(most);
+        }
+        self.workers.load(Ordering::Acquire) > 0
+    }
+}
+
+impl Drop for One<'_> {
+    fn drop(&mut self) {
+        self.0.workers.fetch_sub(1, Ordering::Release);
+        self.0.waiter.unpark();
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What became of a task.
 enum Outcome {
     Read { name: String, examined: Box<Examined>, within: u64, spool: Spool, spooled: io::Result<()> },
     Fault(String, io::Error),
     Skip(Class),
 }
 
-/// One worker: takes tasks until there are none.
+/// One worker: takes tasks until there are none. While it examines an object, the next one is on its way from
+/// the disk.
 fn work(
     tasks: &[Task],
     turns: &Turns,
-    ahead: usize,
     inspection: &Inspection,
     window: &Window,
     stop: &Arc<AtomicBool>,
-    finished: &SyncSender<Finished>,
+    desk: &Mutex<Desk<'_>>,
 ) {
     let mut worker = Worker::new(inspection.limits);
-    let glimpse = Glimpse::new(window);
-    while let Some(number) = turns.take(tasks.len(), ahead) {
+    let mut glimpse = Glimpse::new(window);
+    let mut opened = None;
+    loop {
+        // A worker that holds a task does not wait for others.
+        let Some((number, task)) =
+            opened.take().or_else(|| turns.take().map(|turn| Opened::turn(tasks, turn)))
+        else {
+            return;
+        };
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        let outcome = match &tasks[number] {
-            Task::Skip(class) => Outcome::Skip(*class),
-            Task::Fault(name, error) => {
-                Outcome::Fault(name.clone(), io::Error::new(error.kind(), error.to_string()))
-            }
-            Task::Stdin => {
+        opened = turns.try_take().map(|turn| Opened::turn(tasks, turn));
+        let outcome = match task {
+            Opened::Skip(class) => Outcome::Skip(class),
+            Opened::Fault(name, error) => Outcome::Fault(name, error),
+            Opened::Stdin => {
                 let body = Body::Stream(Box::new(Patient::stdin(stop)));
                 // Whoever pipes something in has chosen how much it is.
                 let mut worker = Worker::new(Limits { inflated: u64::MAX, ..inspection.limits });
-                examine(&mut worker, inspection, window, &glimpse, body, None)
+                examine(&mut worker, inspection, &mut glimpse, body, None)
             }
-            Task::File(path) => match open(path, stop) {
-                Ok(body) => examine(&mut worker, inspection, window, &glimpse, body, Some(path)),
+            Opened::Pipe(path) => {
+                let body = Body::Stream(Box::new(Patient::pipe(path, stop)));
+                examine(&mut worker, inspection, &mut glimpse, body, Some(path))
+            }
+            Opened::File(path, file) => match file.read() {
+                Ok(Fetched { body, .. }) => examine(&mut worker, inspection, &mut glimpse, body, Some(path)),
                 Err(error) => Outcome::Fault(path.display().to_string(), error),
             },
         };
-        if finished.send(Finished { number, outcome }).is_err() {
-            return;
+        match lock(desk).take(number, outcome) {
+            Some(told) => turns.tell(told),
+            None => return turns.end(),
         }
     }
 }
 
-/// Opens what was named: a file, or a pipe, which is read as patiently as standard input.
-fn open(path: &Path, stop: &Arc<AtomicBool>) -> io::Result<Body> {
-    if std::fs::metadata(path)?.file_type().is_fifo() {
-        return Ok(Body::Stream(Box::new(Patient::pipe(path, stop))));
+/// A task that was taken, with its file open.
+enum Opened<'t> {
+    File(&'t Path, folder::Opened),
+    /// Opened when it is read, which may wait for its writer.
+    Pipe(&'t Path),
+    Stdin,
+    Fault(String, io::Error),
+    Skip(Class),
+}
+
+impl<'t> Opened<'t> {
+    fn turn(tasks: &'t [Task], number: usize) -> (usize, Self) {
+        (number, Self::of(&tasks[number]))
     }
-    folder::open(path).map(|Fetched { body, .. }| body)
+
+    fn of(task: &'t Task) -> Self {
+        match task {
+            Task::Skip(class) => Opened::Skip(*class),
+            Task::Fault(name, error) => {
+                Opened::Fault(name.clone(), io::Error::new(error.kind(), error.to_string()))
+            }
+            Task::Stdin => Opened::Stdin,
+            Task::File(path) => match folder::Opened::new(path) {
+                Ok(file) => Opened::File(path, file),
+                Err(_) if is_pipe(path) => Opened::Pipe(path),
+                Err(error) => Opened::Fault(path.display().to_string(), error),
+            },
+        }
+    }
+}
+
+fn is_pipe(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 fn examine(
     worker: &mut Worker,
     inspection: &Inspection,
-    window: &Window,
-    glimpse: &Glimpse<'_>,
+    glimpse: &mut Glimpse<'_>,
     mut body: Body,
     path: Option<&Path>,
 ) -> Outcome {
@@ -299,28 +408,27 @@ fn examine(
         received_at: None,
         stored_at: None,
     };
-    let mut teller = Teller { window, glimpse, within: 0, spool: Spool::new(), spooled: Ok(()) };
+    let mut teller = Teller { glimpse, within: 0, spool: Spool::new(), spooled: Ok(()) };
     let examined = Box::new(worker.examine(inspection, &mut body, &origin, None, &mut teller));
     let Teller { within, spool, spooled, .. } = teller;
     Outcome::Read { name, examined, within, spool, spooled }
 }
 
 /// Spools what is asked for, and counts how many records were.
-struct Teller<'t> {
-    window: &'t Window,
-    glimpse: &'t Glimpse<'t>,
+struct Teller<'t, 'w> {
+    glimpse: &'t mut Glimpse<'w>,
     within: u64,
     spool: Spool,
     spooled: io::Result<()>,
 }
 
-impl Listener for Teller<'_> {
+impl Listener for Teller<'_, '_> {
     fn record(&mut self, record: &[u8]) {
         self.within += u64::from(self.glimpse.may_admit(record));
     }
 
     fn wants(&mut self, hit: &Hit<'_>) -> bool {
-        self.window.admits(hit.event)
+        self.glimpse.window().admits(hit.event)
     }
 
     fn alert(&mut self, alert: Alert) {
@@ -331,28 +439,34 @@ impl Listener for Teller<'_> {
 }
 
 /// Puts outcomes back into order and tells them.
-fn collect(
-    finished: &Receiver<Finished>,
-    turns: &Turns,
-    summary: &mut Summary,
-    tell: &mut dyn FnMut(&Alert) -> io::Result<()>,
-    progress: &mut dyn FnMut(&Summary),
-) -> io::Result<()> {
-    let mut early = BTreeMap::new();
-    let mut told: HashSet<AlertId> = HashSet::new();
-    let mut next = 0;
-    loop {
-        match finished.recv_timeout(Duration::from_millis(200)) {
-            Ok(Finished { number, outcome }) => _ = early.insert(number, outcome),
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+struct Desk<'a> {
+    summary: Summary,
+    /// Outcomes whose turn has not come.
+    early: BTreeMap<usize, Outcome>,
+    next: usize,
+    ids: HashSet<AlertId>,
+    told: io::Result<()>,
+    audience: &'a mut dyn Audience,
+}
+
+impl<'a> Desk<'a> {
+    fn new(summary: Summary, audience: &'a mut dyn Audience) -> Self {
+        Self { summary, early: BTreeMap::new(), next: 0, ids: HashSet::new(), told: Ok(()), audience }
+    }
+
+    /// Takes the outcome of a task and tells everything whose turn it is; returns how many tasks were told, or
+    /// nothing once something could not be.
+    fn take(&mut self, number: usize, outcome: Outcome) -> Option<usize> {
+        self.early.insert(number, outcome);
+        while let Some(outcome) = self.early.remove(&self.next).filter(|_| self.told.is_ok()) {
+            self.next += 1;
+            self.told = self.summary.add(outcome, &mut self.ids, &mut *self.audience);
         }
-        while let Some(outcome) = early.remove(&next) {
-            next += 1;
-            turns.tell();
-            summary.add(outcome, &mut told, tell)?;
-        }
-        progress(summary);
+        self.told.is_ok().then_some(self.next)
+    }
+
+    fn progress(&mut self, total: usize) {
+        self.audience.progress(&self.summary, total);
     }
 }
 
@@ -360,8 +474,8 @@ impl Summary {
     fn add(
         &mut self,
         outcome: Outcome,
-        told: &mut HashSet<AlertId>,
-        tell: &mut dyn FnMut(&Alert) -> io::Result<()>,
+        ids: &mut HashSet<AlertId>,
+        audience: &mut dyn Audience,
     ) -> io::Result<()> {
         let (name, examined, spool) = match outcome {
             Outcome::Skip(class) => {
@@ -401,7 +515,7 @@ impl Summary {
             self.anomalies.push(remark("repaired-records", detail));
         }
         spool.drain(|alert| {
-            if !told.insert(alert.id) {
+            if !ids.insert(alert.id) {
                 self.repeats += 1;
                 return Ok(());
             }
@@ -410,7 +524,7 @@ impl Summary {
             *self.levels.entry(alert.level.as_str()).or_default() += 1;
             *self.rules.entry(alert.rule.to_string()).or_default() += 1;
             self.gravest = self.gravest.max(Some(alert.level));
-            tell(&alert)
+            audience.alert(&alert)
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::detect::Status;
 use crate::sigma::Level;
 
 /// Bytes of alerts of one object that are held in memory.
-const IN_MEMORY: usize = 1 << 20;
+const IN_MEMORY: usize = 256 << 10;
 
 /// Alerts in the order in which they were put in.
 #[derive(Debug)]

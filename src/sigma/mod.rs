@@ -16,6 +16,7 @@ mod yaml;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::thread::{Scope, ScopedJoinHandle};
 
 pub use document::{DocumentError, ExtensionProblem};
 pub use expression::{Condition, Expression, Number, Operator, Relation, Test, TimePart};
@@ -104,16 +105,43 @@ pub struct Skipped {
 
 /// Compiles files, each of one or more documents.
 #[must_use]
-pub fn compile<'f>(files: impl IntoIterator<Item = &'f RuleFile>) -> Compiled {
-    let mut compiled = Compiled::default();
-    for file in files {
-        compiled.file(file);
-    }
+pub fn compile(files: &[RuleFile]) -> Compiled {
+    let mut compiled = compile_apart(files);
     compiled.settle_duplicates();
     compiled
 }
 
+/// Compiles files that will be [joined](Compiled::join) with others; all cores share the work.
+#[must_use]
+pub fn compile_apart(files: &[RuleFile]) -> Compiled {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = files.len().div_ceil(cores).max(SHARE);
+    std::thread::scope(|scope| {
+        let shares: Vec<_> = files.chunks(share).map(|files| spawn(scope, || Compiled::of(files))).collect();
+        let compiled = shares.into_iter().map(|share| share.join().expect("compiling does not panic"));
+        compiled.fold(Compiled::default(), Compiled::followed_by)
+    })
+}
+
+/// A thread with as much room for deep conditions as the first thread has.
+fn spawn<'s, T: Send + 's>(
+    scope: &'s Scope<'s, '_>,
+    work: impl FnOnce() -> T + Send + 's,
+) -> ScopedJoinHandle<'s, T> {
+    let thread = std::thread::Builder::new().stack_size(8 << 20).spawn_scoped(scope, work);
+    thread.expect("the system has room for a thread for each core")
+}
+
+/// Files that are worth a thread.
+const SHARE: usize = 16;
+
 impl Compiled {
+    fn of(files: &[RuleFile]) -> Self {
+        let mut compiled = Compiled::default();
+        files.iter().for_each(|file| compiled.file(file));
+        compiled
+    }
+
     fn file(&mut self, file: &RuleFile) {
         let mut global: Option<Node> = None;
         let mut previous: Option<Node> = None;
@@ -181,6 +209,24 @@ impl Compiled {
                 RuleError::from(fault.error).at(Place { file: file.name.clone(), line: fault.line })
             })),
         }
+    }
+
+    /// One after the other, as if their files had been compiled together.
+    #[must_use]
+    pub fn join(parts: impl IntoIterator<Item = Compiled>) -> Compiled {
+        let mut compiled = parts.into_iter().fold(Compiled::default(), Compiled::followed_by);
+        compiled.settle_duplicates();
+        compiled
+    }
+
+    fn followed_by(mut self, other: Compiled) -> Compiled {
+        self.rules.extend(other.rules);
+        self.problems.extend(other.problems);
+        self.skipped.other_source += other.skipped.other_source;
+        self.skipped.retired += other.skipped.retired;
+        self.skipped.disabled += other.skipped.disabled;
+        self.skipped.repeated += other.skipped.repeated;
+        self
     }
 
     /// Identical rules load once; different ones with one id are a problem.

@@ -5,7 +5,7 @@ fn file(text: &str) -> RuleFile {
 }
 
 fn problems(text: &str) -> Vec<String> {
-    compile([&file(text)]).problems.iter().map(Problem::to_string).collect()
+    compile(&[file(text)]).problems.iter().map(Problem::to_string).collect()
 }
 
 /// A rule around the lines of its `detection`.
@@ -36,7 +36,7 @@ trailhound:
   response: Ask the owner.
   attempts: success
 ";
-    let compiled = compile([&file(text)]);
+    let compiled = compile(&[file(text)]);
     assert!(compiled.problems.is_empty(), "{:?}", compiled.problems);
     let rule = &compiled.rules[0];
     assert_eq!(rule.id, "0f2d6f1e-0000-4000-8000-000000000001");
@@ -54,7 +54,7 @@ trailhound:
 #[test]
 fn defaults() {
     let text = rule("s: {eventName: A}\ncondition: s").replace("id: 1\n", "");
-    let compiled = compile([&file(&text)]);
+    let compiled = compile(&[file(&text)]);
     assert_eq!(compiled.rules[0].id, "title:A rule");
     assert_eq!(compiled.rules[0].level, Level::Medium);
     assert_eq!(compiled.rules[0].extension, Extension::default());
@@ -131,7 +131,7 @@ fn every_fault_of_a_file_is_reported() {
         "title: [\n",
         rule("s: {a: 1}\ncondition: s")
     );
-    let compiled = compile([&file(&text)]);
+    let compiled = compile(&[file(&text)]);
     let lines: Vec<usize> = compiled.problems.iter().map(|problem| problem.place.line).collect();
     assert_eq!(lines, [7, 7, 8, 10], "{:?}", compiled.problems);
     assert_eq!(compiled.rules.len(), 1, "the document behind a syntax error still loads");
@@ -159,7 +159,7 @@ detection: {s: {eventName: A}, condition: s}
 action: sing
 title: Four
 ";
-    let compiled = compile([&file(text)]);
+    let compiled = compile(&[file(text)]);
     let rules: Vec<_> = compiled.rules.iter().map(|rule| (rule.title.as_str(), rule.level)).collect();
     assert_eq!(rules, [("One", Level::Low), ("Two", Level::Low), ("Three", Level::Medium)]);
     assert_eq!(compiled.problems.len(), 1);
@@ -188,14 +188,14 @@ fn rules_that_do_not_run_are_counted() {
     assert_eq!(compiled.skipped, Skipped { other_source: 2, retired: 2, disabled: 1, repeated: 1 });
 
     let named = RuleFile { named: true, ..file(&(good + "status: deprecated\n")) };
-    assert_eq!(compile([&named]).rules.len(), 1);
+    assert_eq!(compile(&[named]).rules.len(), 1);
 }
 
 #[test]
 fn one_id_for_two_detections_is_a_problem() {
     let one = RuleFile { name: "a.yml".into(), ..file(&rule("s: {a: 1}\ncondition: s")) };
     let two = RuleFile { name: "b.yml".into(), ..file(&rule("s: {a: 2}\ncondition: s")) };
-    let compiled = compile([&one, &two]);
+    let compiled = compile(&[one, two]);
     let problem = compiled.problems[0].to_string();
     assert!(problem.starts_with("b.yml:1: ") && problem.contains("a.yml:1"), "{problem}");
 }
