@@ -56,7 +56,9 @@ fn commands_of_the_binary_run() {
 #[test]
 fn the_two_commands_are_run_by_ci() {
     let script = fs::read_to_string(root().join(".ci/run")).unwrap();
-    let both = commands("cargo ");
+    // Measuring takes longer than a change may wait.
+    let both: Vec<_> =
+        commands("cargo ").into_iter().filter(|line| !line.starts_with("cargo bench")).collect();
     assert_eq!(both.len(), 2);
     for command in both {
         assert!(script.contains(&command), "{command}");
