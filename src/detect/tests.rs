@@ -383,6 +383,18 @@ fn the_index_narrows_what_it_can() {
 }
 
 #[test]
+fn what_is_remembered_of_a_value_holds_for_that_value_alone() {
+    let detections = detections(&[rule(1, "s: {a|exists: true}\ncondition: s")]);
+    let mut scratch = Scratch::default();
+    for (value, expected) in [("null", 0), (r#""null""#, 1), ("null", 0), (r#""NULL""#, 1), (r#""null""#, 1)]
+    {
+        let record = format!(r#"{{"eventName":"A","a":{value}}}"#);
+        let hits = run_with(&mut scratch, &detections, &record, false).unwrap();
+        assert_eq!(hits.len(), expected, "{record}");
+    }
+}
+
+#[test]
 fn two_demands_on_one_field_are_both_met() {
     let selections =
         "s: {eventName: [A, B], eventSource: [x, y]}\nt: {eventName: [B, C], eventSource: [y, z]}";
