@@ -155,7 +155,7 @@ pub fn replay(
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                let _running = running.one();
+                let _running = running.one(&turns);
                 work(&tasks, &turns, inspection, window, stop, &desk);
             });
         }
@@ -268,15 +268,18 @@ struct Running {
 
 /// One of the workers; it ends when this is dropped.
 #[derive(Debug)]
-struct One<'r>(&'r Running);
+struct One<'r> {
+    running: &'r Running,
+    turns: &'r Turns,
+}
 
 impl Running {
     fn new(workers: usize) -> Self {
         Self { workers: AtomicUsize::new(workers), waiter: std::thread::current() }
     }
 
-    fn one(&self) -> One<'_> {
-        One(self)
+    fn one<'r>(&'r self, turns: &'r Turns) -> One<'r> {
+        One { running: self, turns }
     }
 
     /// Waits for their end, or so long; whether some are still at work.
@@ -290,8 +293,12 @@ impl Running {
 
 impl Drop for One<'_> {
     fn drop(&mut self) {
-        self.0.workers.fetch_sub(1, Ordering::Release);
-        self.0.waiter.unpark();
+        // Nobody is to wait for the task of a worker that has failed.
+        if std::thread::panicking() {
+            self.turns.end();
+        }
+        self.running.workers.fetch_sub(1, Ordering::Release);
+        self.running.waiter.unpark();
     }
 }
 

@@ -33,7 +33,7 @@ impl Keys {
         for (number, block) in blocks.iter().chain([&padded(rest)]).enumerate() {
             let bytes = u8x64::from_slice(simd, block);
             let (quotes, backslashes) = (bytes.simd_eq(b'"').to_bitmask(), bytes.simd_eq(b'\\').to_bitmask());
-            finder.block(simd, bytes, quotes, backslashes, number);
+            finder.block(bytes, quotes, backslashes, number);
         }
         finder.finish(record.len());
     }
@@ -52,7 +52,7 @@ impl Keys {
         for (number, block) in blocks.iter().enumerate() {
             let block = u8x64::from_slice(simd, block);
             let masks = Masks::of(simd, block);
-            finder.block(simd, block, masks.quote, masks.backslash, number);
+            finder.block(block, masks.quote, masks.backslash, number);
             if let Some(end) = extent.block(&masks) {
                 let end = number * BLOCK + end;
                 finder.finish(end);
@@ -61,7 +61,7 @@ impl Keys {
         }
         let last = u8x64::from_slice(simd, &padded(rest));
         let masks = Masks::of(simd, last);
-        finder.block(simd, last, masks.quote, masks.backslash, blocks.len());
+        finder.block(last, masks.quote, masks.backslash, blocks.len());
         let end = extent.block(&masks).map(|end| blocks.len() * BLOCK + end);
         finder.finish(end.unwrap_or(bytes.len()));
         end
@@ -84,8 +84,9 @@ struct Finder<'f> {
     quotes_before: u64,
     dots_before: u64,
     backslashes: u64,
-    /// The last quote in the blocks before.
+    /// The last quote in the blocks before, and in those before the last of them.
     quote_before: Option<usize>,
+    quote_earlier: Option<usize>,
     spaced: bool,
 }
 
@@ -101,24 +102,25 @@ impl<'f> Finder<'f> {
             dots_before: 0,
             backslashes: 0,
             quote_before: None,
+            quote_earlier: None,
             spaced: false,
         }
     }
 
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    fn block<S: Simd>(&mut self, simd: S, bytes: u8x64<S>, quotes: u64, backslashes: u64, number: usize) {
+    fn block<S: Simd>(&mut self, bytes: u8x64<S>, quotes: u64, backslashes: u64, number: usize) {
         self.backslashes |= backslashes;
         match self.many {
-            None => self.few(simd, bytes, quotes, number),
-            Some(many) => self.many(many, simd, bytes, quotes, number),
+            None => self.few(bytes, quotes, number),
+            Some(many) => self.many(many, bytes, quotes, number),
         }
         self.quotes_before = quotes;
     }
 
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    fn few<S: Simd>(&mut self, _: S, bytes: u8x64<S>, quotes: u64, number: usize) {
+    fn few<S: Simd>(&mut self, bytes: u8x64<S>, quotes: u64, number: usize) {
         let dots = if self.keys.dotted { bytes.simd_eq(b'.').to_bitmask() } else { 0 };
         for (index, key) in self.keys.all.iter().enumerate() {
             let (mut openings, mut openings_before) = (quotes, self.quotes_before);
@@ -141,7 +143,7 @@ impl<'f> Finder<'f> {
     /// colon and the one before that.
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    fn many<S: Simd>(&mut self, many: &Many, _: S, bytes: u8x64<S>, quotes: u64, number: usize) {
+    fn many<S: Simd>(&mut self, many: &Many, bytes: u8x64<S>, quotes: u64, number: usize) {
         let behind_quotes = quotes << 1 | self.quotes_before >> (BITS - 1);
         self.spaced |= behind_quotes & bytes.simd_le(b' ').to_bitmask() != 0;
         let mut colons = behind_quotes & bytes.simd_eq(b':').to_bitmask();
@@ -156,7 +158,8 @@ impl<'f> Finder<'f> {
                 // The key is closed by the last byte of the block before.
                 None => (self.quotes_before & (u64::MAX >> 1))
                     .checked_ilog2()
-                    .map(|bit| (number - 1) * BLOCK + bit as usize),
+                    .map(|bit| (number - 1) * BLOCK + bit as usize)
+                    .or(self.quote_earlier),
             };
             let close = number * BLOCK + colon as usize - 1;
             if let Some(start) = start
@@ -172,6 +175,7 @@ impl<'f> Finder<'f> {
                 });
             }
         }
+        self.quote_earlier = self.quote_before;
         self.quote_before =
             quotes.checked_ilog2().map(|bit| number * BLOCK + bit as usize).or(self.quote_before);
     }

@@ -3,8 +3,7 @@
 //! Few records can meet any detection, and the values of a few fields tell which. This finds every place
 //! where one of some keys stands, at any depth, in one pass of 64 bytes at a time: a key is a pair of quotes
 //! at the right distance with a telling letter between them. What is found may be too much (a key of a nested
-//! object);
-//! a key is missed only if it is written with an escape, and that is told.
+//! object); a key is missed only if it is written with an escape, and that is told.
 
 mod beginnings;
 mod finder;

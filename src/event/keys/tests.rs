@@ -176,3 +176,21 @@ fn keys_that_can_be_found() {
     }
     assert_eq!(values(&[&long], format!("{{\"{long}\":1}}").as_bytes()), Ok(vec![Raw::Literal(b"1")]));
 }
+
+#[test]
+fn long_keys_are_found_wherever_blocks_end() {
+    let longer = format!("{}.name", "x".repeat(100));
+    let mut keys = Keys::default();
+    for path in [&longer, "a", "b", "c"] {
+        keys.add(&FieldPath::new(path));
+    }
+    assert!(keys.many.is_some());
+    let mut seen = Sightings::default();
+    for before in 0..200 {
+        let record = format!("{{\"p\":\"{}\",\"{longer}\":1}}", " ".repeat(before));
+        for text in [record.clone(), record.replace(' ', "y")] {
+            keys.find(text.as_bytes(), &mut seen);
+            assert_eq!(seen.places().unwrap().len(), 1, "{text}");
+        }
+    }
+}
