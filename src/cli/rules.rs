@@ -65,7 +65,7 @@ pub(super) fn check(args: &RulesArgs) -> Exit {
 }
 
 fn warnings(rule: &Rule) -> Vec<&'static str> {
-    let slow = (detect::narrowing(rule) == Narrowing::None)
+    let slow = (detect::narrowing(rule) == Some(Narrowing::None))
         .then_some("looks at every record: nothing in its condition narrows it down");
     let nameless = rule.id.starts_with("title:").then_some("has no id; alerts are known by its title");
     slow.into_iter().chain(nameless).collect()

@@ -21,6 +21,8 @@ use index::Index;
 #[derive(Debug)]
 pub struct Detections {
     rules: Vec<Rule>,
+    /// Positions among them of those that look at single events, by their number in the index.
+    single: Vec<usize>,
     index: Index,
 }
 
@@ -78,8 +80,13 @@ impl Detections {
     #[must_use]
     pub fn new(mut rules: Vec<Rule>) -> Self {
         rules.sort_by(|one, other| one.id.cmp(&other.id));
-        let index = Index::new(rules.iter().map(|rule| &rule.condition));
-        Self { rules, index }
+        let (single, conditions): (Vec<_>, Vec<_>) = rules
+            .iter()
+            .enumerate()
+            .filter_map(|(position, rule)| Some((position, rule.condition()?)))
+            .unzip();
+        let index = Index::new(conditions.into_iter());
+        Self { rules, single, index }
     }
 
     /// The detections, in the order of their ids.
@@ -146,7 +153,7 @@ impl Detections {
         on_hit: &mut dyn FnMut(Hit<'_>),
     ) -> Result<Seen, Undecodable> {
         scratch.parser.parse_slowly(record, |event| {
-            for number in (0..).take(self.rules.len()) {
+            for number in (0..).take(self.single.len()) {
                 self.evaluate(number, &event, on_hit);
             }
             Seen::of(&event)
@@ -154,8 +161,9 @@ impl Detections {
     }
 
     fn evaluate(&self, number: index::Number, event: &Event<'_>, on_hit: &mut dyn FnMut(Hit<'_>)) {
-        let rule = &self.rules[number as usize];
-        let status = match evaluate(&rule.condition, event) {
+        let rule = &self.rules[self.single[number as usize]];
+        let verdict = rule.condition().map_or(Verdict::No, |condition| evaluate(condition, event));
+        let status = match verdict {
             Verdict::No => return,
             Verdict::Unknown => Status::Undecided,
             Verdict::Yes => Status::Match,
@@ -170,10 +178,10 @@ impl Seen {
     }
 }
 
-/// By what the index excludes records for a detection.
+/// By what the index excludes records for a detection; none of a correlation, which looks at no record itself.
 #[must_use]
-pub fn narrowing(rule: &Rule) -> Narrowing {
-    Index::narrowing(&rule.condition)
+pub fn narrowing(rule: &Rule) -> Option<Narrowing> {
+    rule.condition().map(Index::narrowing)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::expression::{Condition, Expression};
 use super::item::{self, ItemError};
 use super::pattern::Case;
-use super::rule::{Attempts, Extension, Level, Place, Rule};
+use super::rule::{Attempts, Extension, Level, Logic, Place, Rule};
 use super::template::{Template, TemplateError};
 use super::yaml::{Data, Node};
 use crate::event::hex;
@@ -128,7 +128,9 @@ pub(super) fn compile(document: &Node, place: Place) -> Result<Rule, Vec<Fault>>
         extension,
         hash: hex(&Sha256::digest(document.to_flow())),
         place,
-        condition,
+        name: rule.name,
+        muted: false,
+        logic: Logic::Event(condition),
         title: rule.title,
     })
 }

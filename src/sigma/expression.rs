@@ -64,6 +64,8 @@ pub enum Test {
 pub enum Operator {
     /// Equal.
     Equal,
+    /// Anything else.
+    NotEqual,
     /// Less than.
     Less,
     /// Less than or equal to.
@@ -145,6 +147,7 @@ impl Operator {
         };
         order.is_some_and(|order| match self {
             Operator::Equal => order.is_eq(),
+            Operator::NotEqual => order.is_ne(),
             Operator::Less => order.is_lt(),
             Operator::LessOrEqual => order.is_le(),
             Operator::Greater => order.is_gt(),

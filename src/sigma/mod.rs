@@ -5,6 +5,7 @@
 //! and line; how a compiled detection is evaluated is [`detect`](crate::detect)'s business, where files come
 //! from the [`rulebook`](crate::rulebook)'s.
 
+mod correlation;
 mod document;
 mod expression;
 mod item;
@@ -18,11 +19,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 
+pub use correlation::{
+    Correlation, CorrelationKind, FirstSeen, Grouping, Member, Occurrence, Seen, Threshold,
+};
 pub use document::{DocumentError, ExtensionProblem};
 pub use expression::{Condition, Expression, Number, Operator, Relation, Test, TimePart};
 pub use item::ItemError;
 pub use pattern::{Case, GlobPart, Globs, Words};
-pub use rule::{Attempts, Extension, Level, Place, Rule, UnknownLevel};
+pub use rule::{Attempts, Extension, Level, Logic, Place, Rule, UnknownLevel};
 pub use template::{Piece, Template, TemplateError};
 pub use yaml::MAX_FILE;
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::correlation::{Correlation, FirstSeen, Grouping};
 use super::expression::Condition;
 use super::template::Template;
 
@@ -32,8 +33,32 @@ pub struct Rule {
     pub hash: String,
     /// Where it stands.
     pub place: Place,
+    /// The Sigma `name`, by which correlations may call it.
+    pub name: Option<String>,
+    /// Whether its hits only feed correlations.
+    pub muted: bool,
     /// What it matches.
-    pub condition: Condition,
+    pub logic: Logic,
+}
+
+/// What a detection matches.
+#[derive(Debug, Clone)]
+pub enum Logic {
+    /// Single events.
+    Event(Condition),
+    /// The hits of other rules.
+    Correlation(Correlation),
+}
+
+impl Rule {
+    /// The condition on single events; none of a correlation.
+    #[must_use]
+    pub fn condition(&self) -> Option<&Condition> {
+        match &self.logic {
+            Logic::Event(condition) => Some(condition),
+            Logic::Correlation(_) => None,
+        }
+    }
 }
 
 /// What a detection says under the attribute `trailhound`.
@@ -47,11 +72,22 @@ pub struct Extension {
     pub response: Option<String>,
     /// Whether failed calls are hits, too.
     pub attempts: Attempts,
+    /// Which hits are told as one alert.
+    pub group: Option<Grouping>,
+    /// Hits are told only where a value appears for the first time.
+    pub first_seen: Option<FirstSeen>,
 }
 
 impl Default for Extension {
     fn default() -> Self {
-        Self { enabled: true, summary: None, response: None, attempts: Attempts::Any }
+        Self {
+            enabled: true,
+            summary: None,
+            response: None,
+            attempts: Attempts::Any,
+            group: None,
+            first_seen: None,
+        }
     }
 }
 
