@@ -3,12 +3,10 @@
 //! An [`Alert`] is made once, in the worker that found the hit: its id, and the document as the text that
 //! every sink sends. Nothing of the event is needed after that.
 
-mod actor;
 mod id;
 mod mask;
 mod sink;
 mod summary;
-mod target;
 
 use std::sync::Arc;
 
@@ -16,14 +14,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-pub use actor::{Actor, ActorKind};
 pub use id::AlertId;
 pub use sink::*;
 pub use summary::is_deceptive;
-pub use target::Target;
 
 use crate::detect::{Hit, Status};
-use crate::event::Outcome;
+use crate::event::{Actor, Outcome, Target};
 use crate::sigma::Level;
 use summary::Facts;
 
@@ -150,7 +146,7 @@ impl Alert {
     pub fn of(hit: &Hit<'_>, origin: &Origin<'_>, detected_at: Option<Timestamp>, tool: &Tool) -> Self {
         let Hit { rule, status, event } = *hit;
         let (actor, target, outcome) = (Actor::of(event), Target::of(event), event.outcome());
-        let facts = Facts { rule, event, actor: &actor, target: target.as_ref(), outcome: &outcome };
+        let facts = Facts { rule, event, outcome: &outcome };
         let id = Self::id_of(hit);
         let text = |key| event.text(&[key]).filter(|text| !text.is_empty());
         let (account, region) = (text("recipientAccountId"), text("awsRegion"));
@@ -195,7 +191,7 @@ impl Alert {
             user_agent: user_agent.as_deref(),
             undecided: match status {
                 Status::Match => Vec::new(),
-                Status::Undecided => event.omitted().names().collect(),
+                Status::Undecided => event.unknown().names().collect(),
             },
             event: &masked,
             origin,
