@@ -302,7 +302,8 @@ fn documents_in_strings_are_looked_into() {
         let policy = serde_json::Value::from(policy);
         format!(r#"{{"eventName":"PutUserPolicy","requestParameters":{{"policyDocument":{policy}}}}}"#)
     };
-    let plain = record(r#"{"Statement":[{"Effect":"Allow","Action":["s3:*"]},{"Action":"*","Resource":"*"}]}"#);
+    let plain =
+        record(r#"{"Statement":[{"Effect":"Allow","Action":["s3:*"]},{"Action":"*","Resource":"*"}]}"#);
     let encoded = record("%7B%22Statement%22%3A%7B%22Action%22%3A%22*%22%2C%22Effect%22%3A%22Deny%22%7D%7D");
     let deep = record(&format!(r#"{{"Statement":{}{}}}"#, "[".repeat(99), "]".repeat(99)));
     let cases = [
@@ -665,7 +666,8 @@ fn selection() -> impl Strategy<Value = String> {
             "|lt" | "|gte" => "30".to_owned(),
             "|cidr" => ["10.0.0.0/8", "10.1.2.0/24"][values.len() % 2].to_owned(),
             "|fieldref" => ["a", "requestParameters.a", "requestParameters.a.b", "target.name", "actor.mfa"]
-                [values.iter().map(|value| value.len()).sum::<usize>() % 5].to_owned(),
+                [values.iter().map(|value| value.len()).sum::<usize>() % 5]
+                .to_owned(),
             "" | "|neq" | "|cased" => format!("[{}]", values.join(", ")),
             _ => format!("[{}]", values.join(", ").replace('~', "x").replace("''", "x")),
         };

@@ -169,8 +169,8 @@ fn mfa(event: &Event<'_>) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::Parser;
+    use super::*;
 
     fn of(identity: &str) -> (ActorKind, Option<String>, Option<String>, Option<bool>) {
         let record = format!(r#"{{"userIdentity":{identity}}}"#);

@@ -54,11 +54,7 @@ fn derive(event: &Event<'_>) -> Box<[Node<'static>]> {
         ("access_key_id", actor.access_key_id.map(text)),
     ];
     let target = target.map(|target| {
-        [
-            ("kind", Some(text(target.kind))),
-            ("name", Some(text(target.name))),
-            ("arn", target.arn.map(text)),
-        ]
+        [("kind", Some(text(target.kind))), ("name", Some(text(target.name))), ("arn", target.arn.map(text))]
     });
     let mut nodes = vec![Node::Object { count: 0 }];
     push_member(&mut nodes, "actor", actor);

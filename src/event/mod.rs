@@ -41,6 +41,9 @@ pub use value::{Kind, Number, Scalar, Value};
 pub const CONTAINERS: [&str; 4] =
     ["requestParameters", "responseElements", "additionalEventData", "serviceEventDetails"];
 
+/// Why an addendum was written that corrects an earlier event.
+const CORRECTION: &str = "UPDATED_DATA";
+
 /// One parsed record.
 ///
 /// It borrows from the record and from the [`Parser`] that made it.
@@ -163,6 +166,16 @@ impl<'e> Event<'e> {
             id => id,
         };
         EventKey { account: part("recipientAccountId"), region: part("awsRegion"), id }
+    }
+
+    /// What identifies the earlier event whose data this one corrects, if it is an addendum that does. Other
+    /// addenda are events that come late.
+    #[must_use]
+    pub fn corrects(&self) -> Option<EventKey<'e>> {
+        let addendum = |key| self.text(&["addendum", key]).filter(|text| !text.is_empty());
+        let id = addendum("originalEventID")
+            .filter(|_| addendum("reason").is_some_and(|why| why == CORRECTION))?;
+        Some(EventKey { id, ..self.key() })
     }
 
     /// Whether the call worked, and its error code.

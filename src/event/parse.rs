@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use simd_json::StaticNode;
 use simd_json::tape;
 
-use super::beside::Beside;
 use super::Event;
+use super::beside::Beside;
 use super::tokens::{Token, Tokens};
 use super::value::{Kind, Members, Node, Value};
 

@@ -132,8 +132,8 @@ impl<'e> Target<'e> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::Parser;
+    use super::*;
 
     #[test]
     fn targets() {
