@@ -19,7 +19,7 @@ pub struct Target<'e> {
 
 /// Request parameters that name what a call acts upon, those that are most to the point first: of a user and
 /// the policy attached to it, the user is acted upon.
-const PARAMETERS: [(&str, &str); 45] = [
+const PARAMETERS: [(&str, &str); 48] = [
     ("user", "userName"),
     ("role", "roleName"),
     ("group", "groupName"),
@@ -42,6 +42,7 @@ const PARAMETERS: [(&str, &str); 45] = [
     ("event-data-store", "eventDataStore"),
     ("bucket", "bucketName"),
     ("function", "functionName"),
+    ("layer", "layerName"),
     ("secret", "secretId"),
     ("detector", "detectorId"),
     ("recorder", "configurationRecorderName"),
@@ -65,14 +66,17 @@ const PARAMETERS: [(&str, &str); 45] = [
     ("target", "targetId"),
     ("topic", "topicArn"),
     ("queue", "queueUrl"),
+    ("queue", "queueName"),
+    ("repository", "repositoryName"),
 ];
 
 /// What the parameter `name` names, by service.
-const NAMES: [(&str, &str); 4] = [
+const NAMES: [(&str, &str); 5] = [
     ("cloudtrail.amazonaws.com", "trail"),
     ("iam.amazonaws.com", "saml-provider"),
     ("ssm.amazonaws.com", "parameter"),
     ("events.amazonaws.com", "rule"),
+    ("sns.amazonaws.com", "topic"),
 ];
 
 impl<'e> Target<'e> {

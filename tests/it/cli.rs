@@ -403,7 +403,7 @@ fn a_sink_that_is_not_required_holds_up_no_replay() {
         run(["replay".as_ref(), trail.as_os_str(), "--deliver".as_ref(), "-c".as_ref(), config.as_os_str()]);
     assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
     assert!(
-        replayed.stderr.contains("`down`, which is not required, missed 11 alert(s)"),
+        replayed.stderr.contains("`down`, which is not required, missed 12 alert(s)"),
         "{}",
         replayed.stderr
     );
