@@ -192,7 +192,8 @@ pub fn open_sinks(
 /// What workers need to know.
 #[must_use]
 pub fn inspection(config: &Config, rulebook: Rulebook) -> Inspection {
-    let tool = Tool { version: env!("CARGO_PKG_VERSION"), pack: rulebook.identity() };
+    let tool =
+        Tool { version: env!("CARGO_PKG_VERSION"), pack: rulebook.identity(), undecided: config.undecided };
     Inspection { detections: Detections::new(rulebook.rules), tool, limits: config.limits.decode() }
 }
 

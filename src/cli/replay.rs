@@ -356,6 +356,9 @@ fn report(summary: &Summary, detections: &Detections) {
             format!("{} of them: CloudTrail left out what they ask for", grouped(summary.undecided)),
         );
     }
+    if summary.withheld > 0 {
+        row("withheld", format!("{} undecided alerts beside them", grouped(summary.withheld)));
+    }
     row("time", format!("{:.2} s, {} records/s", summary.elapsed_s, grouped(rate)));
     say(table(&rows).trim_end());
 

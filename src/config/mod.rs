@@ -18,7 +18,9 @@ use url::Url;
 
 pub use value::{Place, Problem};
 
-use crate::alert::{Egress, Format, MOST_SINKS, Secret, SinkSettings, SinkTarget, WebhookSettings};
+use crate::alert::{
+    Egress, Format, MOST_SINKS, Secret, SinkSettings, SinkTarget, Undecided, WebhookSettings,
+};
 use crate::decode;
 use crate::sigma::Level;
 use reader::Reader;
@@ -54,6 +56,8 @@ pub struct Config {
     pub allow_http: BTreeSet<String>,
     /// Sinks, in the order of the file.
     pub sinks: Vec<SinkSettings>,
+    /// How alerts are told that could not be decided.
+    pub undecided: Undecided,
     /// Bounds.
     pub limits: Limits,
     /// Whether the environment names an endpoint for AWS, which is then somebody else's.
@@ -253,6 +257,10 @@ impl Config {
                 record: reader.bytes("record").unwrap_or(defaults.record),
             })
         });
+        let undecided = reader.table("undecided", |reader| {
+            let deliver = reader.flag("deliver").unwrap_or(true);
+            Some(Undecided { level: reader.parsed("level", "a level"), deliver })
+        });
         let mut sinks: Vec<SinkSettings> = Vec::new();
         sinks.extend(reader.tables("webhook", |reader| webhook(reader, &egress, variables)));
         sinks.extend(reader.tables("file", file_sink));
@@ -268,6 +276,7 @@ impl Config {
             watch: reader.strings("watch").into_iter().map(PathBuf::from).collect(),
             allow_http: egress.allow_http,
             sinks,
+            undecided: undecided.unwrap_or_default(),
             limits: limits.unwrap_or(defaults),
             custom_endpoint: false,
         }

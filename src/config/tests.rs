@@ -41,6 +41,10 @@ required = false
 name = "local"
 path = "/var/log/alerts.ndjson"
 
+[undecided]
+level = "low"
+deliver = false
+
 [limits]
 in_flight = "64MiB"
 "#;
@@ -60,6 +64,8 @@ fn a_full_file_is_read() {
     assert!(!config.sinks[1].required);
     assert_eq!(config.limits, Limits { in_flight: 64 << 20, ..Limits::default() });
     assert_eq!(config.grace, Duration::from_secs(10));
+    assert_eq!(config.undecided, Undecided { level: Some(Level::Low), deliver: false });
+    assert_eq!(read("", &[], Flags::default()).unwrap().undecided, Undecided::default());
 }
 
 #[test]
@@ -131,6 +137,9 @@ fn single_problems() {
         ("[limits]\nrecord = \"1GiB\"", "larger than"),
         ("[limits]\nin_flight = \"0B\"", "expected a size"),
         (&format!("{webhook}url = \"https://x/\"\ntimeout = \"0s\""), "more than nothing"),
+        ("[undecided]\nlevel = \"severe\"", "`severe` is no level"),
+        ("[undecided]\ndeliver = \"no\"", "true or false"),
+        ("[undecided]\nmin_level = \"low\"", "unknown key"),
         ("watch = [\"a\", \"a\"]", "watched twice"),
         ("allow_http = [\"http://x\"]", "names of hosts"),
         (&bucket.replace("https://", "https://u:p@"), "no credentials"),

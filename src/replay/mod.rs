@@ -78,6 +78,8 @@ pub struct Summary {
     pub alerts: u64,
     /// Undecided ones among them.
     pub undecided: u64,
+    /// Undecided alerts beside them that were not told, as the configuration asks; each id once.
+    pub withheld: u64,
     /// Alerts by level.
     pub levels: BTreeMap<&'static str, u64>,
     /// Alerts by the id of their detection.
@@ -531,6 +533,10 @@ impl Summary {
         spool.drain(|alert| {
             if !ids.insert(alert.id) {
                 self.repeats += 1;
+                return Ok(());
+            }
+            if alert.is_withheld {
+                self.withheld += 1;
                 return Ok(());
             }
             self.alerts += 1;

@@ -28,7 +28,7 @@ impl Spool {
         let mut head = Vec::with_capacity(64);
         head.extend(alert.id.bytes());
         head.push(u8::from(alert.status == Status::Undecided));
-        head.push(alert.level as u8);
+        head.extend([alert.level as u8, u8::from(alert.is_withheld)]);
         head.extend(alert.time.map_or(i64::MIN, Timestamp::as_microsecond).to_le_bytes());
         for text in [&*alert.rule, alert.document.as_str()] {
             head.extend((text.len() as u64).to_le_bytes());
@@ -46,7 +46,7 @@ impl Spool {
         let mut reader = BufReader::new(self.file);
         for _ in 0..self.alerts {
             let id = AlertId::from_bytes(array(&mut reader)?);
-            let [undecided, level] = array(&mut reader)?;
+            let [undecided, level, withheld] = array(&mut reader)?;
             let micros = i64::from_le_bytes(array(&mut reader)?);
             let lengths = [array(&mut reader)?, array(&mut reader)?].map(u64::from_le_bytes);
             let rule = text(&mut reader, lengths[0])?;
@@ -56,6 +56,7 @@ impl Spool {
                 revision: 1,
                 status: if undecided == 0 { Status::Match } else { Status::Undecided },
                 level: Level::ALL[usize::from(level)],
+                is_withheld: withheld != 0,
                 rule: rule.into(),
                 time: Timestamp::from_microsecond(micros).ok().filter(|_| micros != i64::MIN),
                 document,
@@ -93,6 +94,7 @@ mod tests {
             revision: 1,
             status: if number.is_multiple_of(2) { Status::Match } else { Status::Undecided },
             level: Level::ALL[number % 5],
+            is_withheld: number.is_multiple_of(7),
             rule: format!("rule-{number}").into(),
             time: (!number.is_multiple_of(3)).then(|| Timestamp::from_second(1_700_000_000).unwrap()),
             document: "é".repeat(number * 100),

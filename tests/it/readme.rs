@@ -157,8 +157,8 @@ fn figures_are_true() {
     let rules: serde_json::Value =
         serde_json::from_str(&support::run(["rules", "check", "--json"]).stdout).unwrap();
     assert!(text.contains(&format!("{} detections are part of the binary", rules["rules"])));
-    assert_eq!(trail_ids().len(), 11);
-    assert!(text.contains("It writes eleven alerts"));
+    assert_eq!(trail_ids().len(), 12);
+    assert!(text.contains("It writes twelve alerts"));
 }
 
 #[test]
@@ -173,6 +173,8 @@ fn the_alert_document_has_the_keys_that_are_described() {
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let omitted = create_user("1").replace(r#"{"userName":"bob"}"#, r#"{"omitted":true}"#);
+    let addendum = r#"{"addendum":{"reason":"UPDATED_DATA","originalEventID":"0"},"#;
+    let omitted = omitted.replacen('{', addendum, 1);
     let rule = support::USER_RULE.replace("CreateUser}", "CreateUser, requestParameters.x: y}");
     fs::write(folder.path().join("a.json"), support::log(&[omitted])).unwrap();
     fs::write(folder.path().join("rule.yml"), rule).unwrap();
