@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::event::hex;
-use crate::sigma::{self, Compiled, MAX_FILE, RuleFile, Skipped};
+use crate::sigma::{self, Compiled, MAX_FILE, Part, RuleFile, Skipped, Values};
 
 static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/detections");
 
@@ -59,23 +59,25 @@ impl fmt::Display for Fault {
 }
 
 impl Rulebook {
-    /// Compiles the pack, if wanted, and the user's files and folders.
+    /// Compiles the pack, if wanted, and the user's files and folders; `values` is the file of what the
+    /// placeholders in rules stand for.
     #[must_use]
-    pub fn open(paths: &[PathBuf], with_pack: bool) -> Self {
+    pub fn open(paths: &[PathBuf], with_pack: bool, values: Option<&Path>) -> Self {
         let mut faults = Vec::new();
+        let values = values.map_or_else(Values::default, |path| read_values(path, &mut faults));
         let mut parts = Vec::new();
         if with_pack {
-            parts.push(sigma::compile_apart(&pack()));
+            parts.push(Part::compile(&pack(), &values));
         }
         for path in paths {
-            let part = sigma::compile_apart(&read(path, &mut faults));
+            let part = Part::compile(&read(path, &mut faults), &values);
             // A file of other rules is no mistake; a folder or file without any rule at all is.
-            if part.rules.is_empty() && part.problems.is_empty() && part.skipped.disabled == 0 {
+            if part.is_empty() {
                 faults.push(Fault::NoRule(path.clone()));
             }
             parts.push(part);
         }
-        let Compiled { rules, problems, skipped } = Compiled::join(parts);
+        let Compiled { rules, problems, skipped } = Part::join(parts);
         faults.extend(problems.into_iter().map(Fault::Rule));
         Self { rules, faults, skipped }
     }
@@ -162,6 +164,14 @@ fn read_file(path: &Path, named: bool, faults: &mut Vec<Fault>) -> Option<RuleFi
     }
 }
 
+/// What the placeholders stand for, as far as the file can be read.
+fn read_values(path: &Path, faults: &mut Vec<Fault>) -> Values {
+    let text = read_file(path, true, faults).map(|file| file.text).unwrap_or_default();
+    let (values, problems) = Values::read(&path.display().to_string(), &text);
+    faults.extend(problems.into_iter().map(Fault::Rule));
+    values
+}
+
 fn is_rule_name(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.ends_with(b".yml") || name.ends_with(b".yaml")
@@ -197,7 +207,7 @@ mod tests {
             ("notes.txt", "["),
             (".git/y.yml", "["),
         ]);
-        let book = Rulebook::open(&[folder.path().to_owned()], false);
+        let book = Rulebook::open(&[folder.path().to_owned()], false, None);
         assert_eq!(faults(&book), [""; 0]);
         let titles: Vec<_> = book.rules.iter().map(|rule| rule.title.as_str()).collect();
         assert_eq!(titles, ["U", "T"]);
@@ -214,7 +224,7 @@ mod tests {
         std::os::unix::fs::symlink(outside.path(), folder.path().join("link.yml")).unwrap();
         fs::write(folder.path().join("binary.yml"), b"\xff\xfe").unwrap();
         let paths = ["", "windows", "empty", "nowhere"].map(|name| folder.path().join(name));
-        let found = faults(&Rulebook::open(&paths, false));
+        let found = faults(&Rulebook::open(&paths, false, None));
         for (at, expected) in [
             "binary.yml: stream did not contain valid UTF-8",
             "large.yml: larger than",
@@ -236,6 +246,6 @@ mod tests {
     fn links_inside_of_a_folder_are_followed() {
         let folder = folder(&[("..data/x.yml", RULE)]);
         std::os::unix::fs::symlink("..data/x.yml", folder.path().join("x.yml")).unwrap();
-        assert_eq!(Rulebook::open(&[folder.path().to_owned()], false).rules.len(), 1);
+        assert_eq!(Rulebook::open(&[folder.path().to_owned()], false, None).rules.len(), 1);
     }
 }

@@ -10,7 +10,7 @@ use crate::sigma::Rule;
 
 /// The pack, or what the user names.
 fn open(args: &RulesArgs) -> Rulebook {
-    Rulebook::open(&args.paths, args.paths.is_empty())
+    Rulebook::open(&args.paths, args.paths.is_empty(), None)
 }
 
 /// Compiles rules and reports everything that is wrong with them.
