@@ -55,8 +55,8 @@ pub(super) fn read(document: &Node, names: &Names, values: &Values, faults: &mut
     }
     let node = document.get("filter")?;
     let targets = targets(node, faults);
-    if node.get("condition").is_some_and(|node| matches!(node.data, Data::List(_))) {
-        faults.push(Fault { line: node.line, error: FilterError::Conditions.into() });
+    if let Some(list) = node.get("condition").filter(|node| matches!(node.data, Data::List(_))) {
+        faults.push(Fault { line: list.line, error: FilterError::Conditions.into() });
     }
     let mut reader = detection::Reader { values, arrays: false, faults };
     let read = reader.detection(node, "rules")?;

@@ -1,3 +1,6 @@
+mod correlations;
+mod filters;
+
 use super::*;
 use crate::event::FieldPath;
 
