@@ -148,20 +148,18 @@ fn read(path: &Path, faults: &mut Vec<Fault>) -> Vec<RuleFile> {
 }
 
 fn read_file(path: &Path, named: bool, faults: &mut Vec<Fault>) -> Option<RuleFile> {
-    let read = fs::metadata(path).and_then(|metadata| {
-        if metadata.len() > MAX_FILE { Ok(None) } else { fs::read_to_string(path).map(Some) }
-    });
-    match read {
-        Ok(Some(text)) => Some(RuleFile { name: path.display().to_string().into(), text, named }),
-        Ok(None) => {
-            faults.push(Fault::TooLarge(path.to_owned()));
-            None
-        }
-        Err(error) => {
-            faults.push(Fault::File { path: path.to_owned(), error });
-            None
-        }
-    }
+    let read = fs::metadata(path)
+        .and_then(|metadata| if metadata.len() > MAX_FILE { Ok(None) } else { fs::read(path).map(Some) });
+    let fault = match read {
+        Ok(Some(bytes)) => match RuleFile::read(&path.display().to_string(), bytes, named) {
+            Ok(file) => return Some(file),
+            Err(problem) => Fault::Rule(problem),
+        },
+        Ok(None) => Fault::TooLarge(path.to_owned()),
+        Err(error) => Fault::File { path: path.to_owned(), error },
+    };
+    faults.push(fault);
+    None
 }
 
 /// What the placeholders stand for, as far as the file can be read.
@@ -226,7 +224,7 @@ mod tests {
         let paths = ["", "windows", "empty", "nowhere"].map(|name| folder.path().join(name));
         let found = faults(&Rulebook::open(&paths, false, None));
         for (at, expected) in [
-            "binary.yml: stream did not contain valid UTF-8",
+            "binary.yml:1: not a text in UTF-8",
             "large.yml: larger than",
             "link.yml: a link that leads out",
             ": holds no rule",

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use rsigma_parser::{ConditionExpr, FieldSpec, Modifier, Quantifier, SelectorPattern, SigmaValue};
+use rsigma_parser::{
+    ConditionExpr, FieldSpec, Modifier, Quantifier, SelectorPattern, SigmaParserError, SigmaValue,
+};
 
 use super::aggregation;
 use super::document::{DocumentError, Fault};
@@ -96,7 +98,7 @@ impl Reader<'_> {
     fn selection(&mut self, name: &str, node: &Node, placeholders: &mut BTreeSet<String>) -> Expression {
         match &node.data {
             Data::Null | Data::Scalar(_) => self.keywords(node.line, std::slice::from_ref(node)),
-            Data::List(list) if !list.is_empty() && list.iter().all(is_flat) => {
+            Data::List(list) if !list.is_empty() && list.iter().all(Node::is_flat) => {
                 self.keywords(node.line, list)
             }
             Data::List(list) if !list.is_empty() => {
@@ -136,7 +138,7 @@ impl Reader<'_> {
             Data::List(list) => list.as_slice(),
             _ => std::slice::from_ref(node),
         };
-        if !values.iter().all(is_flat) {
+        if !values.iter().all(Node::is_flat) {
             self.refuse(node.line, DocumentError::NestedValue);
             return None;
         }
@@ -171,6 +173,34 @@ impl Reader<'_> {
     }
 }
 
+/// What the parser says, in one line and in words that rules use.
+pub(super) fn said(error: &SigmaParserError) -> String {
+    let text = match error {
+        SigmaParserError::UnknownModifier(name) => return format!("there is no modifier `{name}`"),
+        SigmaParserError::Condition(text, _) => text,
+        other => return other.to_string(),
+    };
+    // The grammar's errors draw a picture and tell what they expected in the last line; where brackets are
+    // nested, each repeats the one inside of it.
+    let Some((_, expected)) = text.rsplit_once("= ") else {
+        return text.rsplit(": ").next().unwrap_or(text).to_owned();
+    };
+    let words = [
+        ("quantifier", "`1 of`"),
+        ("ident", "a name"),
+        ("not_op", "`not`"),
+        ("or_op", "`or`"),
+        ("and_op", "`and`"),
+        ("EOI", "the end"),
+    ];
+    let expected =
+        words.iter().fold(expected.trim().to_owned(), |text, (token, word)| text.replace(token, word));
+    match error.location() {
+        Some(location) => format!("{expected} at character {}", location.col),
+        None => expected,
+    }
+}
+
 /// The value of a scalar, of which only the text counts; a raw one has no wildcards.
 fn value(text: Option<&str>, raw: bool) -> SigmaValue {
     match text {
@@ -178,10 +208,6 @@ fn value(text: Option<&str>, raw: bool) -> SigmaValue {
         Some(text) if raw => SigmaValue::from_raw_string(text),
         Some(text) => SigmaValue::String(rsigma_parser::SigmaString::new(text)),
     }
-}
-
-fn is_flat(node: &Node) -> bool {
-    matches!(node.data, Data::Null | Data::Scalar(_))
 }
 
 fn has_bracket(name: &str) -> bool {

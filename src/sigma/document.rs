@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rsigma_parser::SigmaParserError;
 use sha2::{Digest, Sha256};
 
 use super::correlation::{Correlation, CorrelationKind, Occurrence};
@@ -39,8 +40,8 @@ pub enum DocumentError {
     #[error("`{0}` takes one text")]
     NotAText(&'static str),
     /// A condition that is none.
-    #[error("the condition is not valid: {0}")]
-    Condition(#[source] rsigma_parser::SigmaParserError),
+    #[error("the condition is not valid: {}", detection::said(.0))]
+    Condition(#[source] SigmaParserError),
     /// The old form of aggregation, and what to write instead.
     #[error("aggregation in a condition (`|`) is not part of Sigma any more; write {0}")]
     Aggregation(String),
@@ -48,8 +49,8 @@ pub enum DocumentError {
     #[error("the condition names `{0}`, but there is no such selection")]
     NoSelection(String),
     /// A key of a selection that cannot be read.
-    #[error("{0}")]
-    Key(#[source] rsigma_parser::SigmaParserError),
+    #[error("{}", detection::said(.0))]
+    Key(#[source] SigmaParserError),
     /// A selection that says nothing.
     #[error("the selection `{0}` is empty")]
     EmptySelection(String),
@@ -77,9 +78,9 @@ pub enum DocumentError {
     #[error("{0}")]
     Filter(#[from] FilterError),
     /// What stands under `trailhound:`.
-    #[error("`trailhound.{key}`: {problem}")]
+    #[error("`{key}`: {problem}")]
     Extension {
-        /// The key.
+        /// The key, from `trailhound` on.
         key: String,
         /// What is wrong.
         problem: ExtensionProblem,
@@ -210,8 +211,13 @@ fn read(document: &Node, place: Place, values: &Values, faults: &mut Vec<Fault>)
         (false, true) => filter::read(document, &names, values, faults)?,
         (false, false) => rule(document, &names, &place, values, faults)?,
     };
-    let mut unit =
-        Unit { hash: hash(document, values, &placeholders), source: LogSource::of(document), names, place, body };
+    let mut unit = Unit {
+        hash: hash(document, values, &placeholders),
+        source: LogSource::of(document),
+        names,
+        place,
+        body,
+    };
     if let Body::Rule(rule) | Body::Correlation(rule, _) = &mut unit.body {
         rule.hash.clone_from(&unit.hash);
     }
@@ -229,16 +235,14 @@ fn check_head(document: &Node, faults: &mut Vec<Fault>) {
         Some(_) => {}
     }
     for key in ["title", "id", "name", "status", "level"] {
-        match document.get(key).map(|node| (node.line, &node.data)) {
-            Some((line, Data::List(_) | Data::Map(_))) => refuse(line, DocumentError::NotAText(key)),
-            _ => {}
+        if let Some(node) = document.get(key).filter(|node| !node.is_flat()) {
+            refuse(node.line, DocumentError::NotAText(key));
         }
     }
     if let Some(source) = document.get("logsource") {
-        let flat = |key: &str| {
-            source.get(key).is_none_or(|node| matches!(node.data, Data::Scalar(_) | Data::Null))
-        };
-        let plain = matches!(source.data, Data::Map(_)) && ["product", "service", "category"].into_iter().all(flat);
+        let flat = |key: &str| source.get(key).is_none_or(Node::is_flat);
+        let plain =
+            matches!(source.data, Data::Map(_)) && ["product", "service", "category"].into_iter().all(flat);
         if !plain {
             refuse(source.line, DocumentError::Expected("a map of product, service and category"));
         }

@@ -21,7 +21,16 @@ const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST: SignedDuration = SignedDuration::from_hours(32 * 24);
 /// The keys of a correlation; `timeframe` is an old name of `timespan`.
 const KEYS: [&str; 10] = [
-    "type", "rules", "group-by", "timespan", "timeframe", "condition", "aliases", "generate", "window", "gap",
+    "type",
+    "rules",
+    "group-by",
+    "timespan",
+    "timeframe",
+    "condition",
+    "aliases",
+    "generate",
+    "window",
+    "gap",
 ];
 
 /// A correlation whose members are not known yet.
@@ -71,7 +80,9 @@ pub enum CorrelationError {
     )]
     UnknownType(String),
     /// No length of time.
-    #[error("`{0}` is no timespan: write a number and a unit, such as `90s`, `15m`, `12h`, `7d`, `2w` or `1M`")]
+    #[error(
+        "`{0}` is no timespan: write a number and a unit, such as `90s`, `15m`, `12h`, `7d`, `2w` or `1M`"
+    )]
     Timespan(String),
     /// A length of time out of its bounds.
     #[error("a timespan is from 1 second to 32 days, not `{0}`")]
@@ -160,7 +171,9 @@ pub enum CorrelationError {
     #[error("so many combinations of members cannot be told apart; split the correlation")]
     TooManyCombinations,
     /// An inner correlation that does not have a field.
-    #[error("the member `{member}` is a correlation that does not group by `{field}`, so it has no such value")]
+    #[error(
+        "the member `{member}` is a correlation that does not group by `{field}`, so it has no such value"
+    )]
     NoInnerValue {
         /// The member.
         member: String,

@@ -115,7 +115,8 @@ struct Reader<'f> {
 
 impl Reader<'_> {
     fn refuse(&mut self, line: usize, key: &str, problem: ExtensionProblem) {
-        let error = DocumentError::Extension { key: key.to_owned(), problem };
+        let key = if key.is_empty() { "trailhound".to_owned() } else { format!("trailhound.{key}") };
+        let error = DocumentError::Extension { key, problem };
         self.faults.push(Fault { line, error });
     }
 
@@ -159,9 +160,9 @@ impl Reader<'_> {
 
     fn fields(&mut self, node: &Node, name: &str) -> Option<Vec<FieldPath>> {
         let node = node.get(last(name))?;
-        let fields = node.texts().filter(|fields| {
-            !fields.is_empty() && fields.iter().all(|field| !field.text.trim().is_empty())
-        });
+        let fields = node
+            .texts()
+            .filter(|fields| !fields.is_empty() && fields.iter().all(|field| !field.text.trim().is_empty()));
         let Some(fields) = fields else {
             self.refuse(node.line, name, ExtensionProblem::Expected("a field or a list of fields"));
             return None;

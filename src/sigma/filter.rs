@@ -96,9 +96,9 @@ impl Filter {
     pub(super) fn narrow(&self, condition: &mut Condition) {
         let first = condition.selections.len();
         let own = self.condition.selections.iter();
-        condition.selections.extend(
-            own.map(|(name, expression)| (format!("{} / {name}", self.title), expression.clone())),
-        );
+        condition
+            .selections
+            .extend(own.map(|(name, expression)| (format!("{} / {name}", self.title), expression.clone())));
         let root = std::mem::replace(&mut condition.root, Expression::All(Vec::new()));
         condition.root = Expression::All(vec![root, shifted(&self.condition.root, first)]);
     }

@@ -51,7 +51,7 @@ pub enum ItemError {
         source: ipnet::AddrParseError,
     },
     /// A value that is no regular expression.
-    #[error("not a usable regular expression: {0}")]
+    #[error("not a usable regular expression: {}", last_line(.0))]
     Regex(#[source] Box<regex::Error>),
     /// `utf16` without an encoding behind it.
     #[error("the modifier `{0}` makes bytes that are no text; follow it with `base64` or `base64offset`")]
@@ -80,7 +80,8 @@ pub(super) fn compile(field: &FieldSpec, values: &[Vec<SigmaValue>]) -> Result<E
     if values.is_empty() {
         return Err(ItemError::NoValue);
     }
-    let path = field.name.as_ref().map(|name| FieldPath::new(&rsigma_parser::fieldpath::unescape_brackets(name)));
+    let path =
+        field.name.as_ref().map(|name| FieldPath::new(&rsigma_parser::fieldpath::unescape_brackets(name)));
     let alternatives = |values: &[SigmaValue]| match &path {
         None => modified_keywords(values, &modifiers),
         Some(path) => {
@@ -414,6 +415,13 @@ fn regex(pattern: &str, flags: &[Modifier]) -> Result<regex::Regex, ItemError> {
         .dfa_size_limit(REGEX_SIZE)
         .build()
         .map_err(|error| ItemError::Regex(Box::new(error)))
+}
+
+/// The end of an error that draws a picture first.
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.trim_start_matches("error: ").trim_end_matches('.').to_owned()
 }
 
 fn number(modifier: &'static str, text: &str) -> Result<Number, ItemError> {

@@ -1,6 +1,6 @@
 //! All documents at once: duplicates, the members of correlations, the targets of filters.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use sha2::{Digest, Sha256};
 
@@ -38,7 +38,9 @@ fn settle_duplicates(units: &mut Vec<Unit>, skipped: &mut Skipped, problems: &mu
     units.retain(|unit| {
         let id = match &unit.body {
             Body::Rule(rule) | Body::Correlation(rule, _) => rule.id.clone(),
-            Body::Filter(_) => unit.names.id.clone().unwrap_or_else(|| format!("filter:{}", unit.names.title)),
+            Body::Filter(_) => {
+                unit.names.id.clone().unwrap_or_else(|| format!("filter:{}", unit.names.title))
+            }
             Body::Absent(_) => return true,
         };
         match seen.get(&id) {
@@ -115,7 +117,7 @@ impl<'u> Linker<'u> {
     /// Every correlation that runs, by the position of its unit: inner ones are settled before outer ones.
     fn correlations(&mut self) -> HashMap<usize, Correlation> {
         let mut absences: HashMap<usize, Absence> = HashMap::new();
-        let mut open: HashMap<usize, Found<'u>> = HashMap::new();
+        let mut open: BTreeMap<usize, Found<'u>> = BTreeMap::new();
         for (at, unit) in self.units.iter().enumerate() {
             match &unit.body {
                 Body::Absent(absence) => _ = absences.insert(at, *absence),
@@ -136,10 +138,10 @@ impl<'u> Linker<'u> {
                 }
             }
         }
-        let mut ready: Vec<usize> =
+        let mut ready: VecDeque<usize> =
             open.iter().filter(|(_, found)| found.waits_for == 0).map(|(at, _)| *at).collect();
         let mut settled = HashMap::new();
-        while let Some(at) = ready.pop() {
+        while let Some(at) = ready.pop_front() {
             let Some(found) = open.remove(&at) else { continue };
             match self.settle(at, &found, &absences) {
                 Ok(correlation) => _ = settled.insert(at, correlation),
@@ -149,7 +151,7 @@ impl<'u> Linker<'u> {
                 if let Some(found) = open.get_mut(&waiting) {
                     found.waits_for -= 1;
                     if found.waits_for == 0 {
-                        ready.push(waiting);
+                        ready.push_back(waiting);
                     }
                 }
             }
@@ -159,7 +161,7 @@ impl<'u> Linker<'u> {
     }
 
     /// What is left waits for itself, or for something that does.
-    fn refuse_cycles(&mut self, open: &HashMap<usize, Found<'u>>) {
+    fn refuse_cycles(&mut self, open: &BTreeMap<usize, Found<'u>>) {
         let mut seen = HashSet::new();
         let mut circular = HashSet::new();
         for start in open.keys() {
@@ -222,9 +224,7 @@ impl<'u> Linker<'u> {
             return Err(Absence::OtherSource);
         }
         if absent.iter().any(Option::is_some) {
-            for ((reference, member), absence) in
-                found.draft.members.iter().zip(&found.members).zip(absent)
-            {
+            for ((reference, member), absence) in found.draft.members.iter().zip(&found.members).zip(absent) {
                 if let Some(absence) = absence {
                     self.refuse_absent(at, reference, *member, absence);
                 }

@@ -26,6 +26,7 @@ mod values;
 mod yaml;
 
 use std::fmt;
+use std::str::Utf8Error;
 use std::sync::Arc;
 
 pub use correlation::{
@@ -56,6 +57,21 @@ pub struct RuleFile {
     pub named: bool,
 }
 
+impl RuleFile {
+    /// A file of these bytes.
+    ///
+    /// # Errors
+    /// They are no text in UTF-8; the line is that of the first byte that is none.
+    pub fn read(name: &str, bytes: Vec<u8>, named: bool) -> Result<Self, Problem> {
+        let name: Arc<str> = name.into();
+        String::from_utf8(bytes).map(|text| Self { name: name.clone(), text, named }).map_err(|error| {
+            let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
+            RuleError::Encoding(error.utf8_error()).at(Place { file: name.clone(), line })
+        })
+    }
+}
+
 /// Something wrong with a rule.
 #[derive(Debug)]
 pub struct Problem {
@@ -74,6 +90,9 @@ impl fmt::Display for Problem {
 /// What can be wrong with a rule.
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {
+    /// The file is no text in UTF-8.
+    #[error("not a text in UTF-8")]
+    Encoding(#[source] Utf8Error),
     /// The file is no YAML, or more YAML than a rule needs.
     #[error("{0}")]
     Yaml(String),

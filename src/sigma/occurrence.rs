@@ -134,7 +134,9 @@ pub(super) fn is_conjunction(condition: &ConditionExpr, members: usize) -> bool 
     let plain = match condition {
         ConditionExpr::And(parts) => parts.iter().all(|part| matches!(part, ConditionExpr::Identifier(_))),
         ConditionExpr::Identifier(_) => true,
-        ConditionExpr::Selector { quantifier: Quantifier::All, pattern: SelectorPattern::Them } => return true,
+        ConditionExpr::Selector { quantifier: Quantifier::All, pattern: SelectorPattern::Them } => {
+            return true;
+        }
         _ => false,
     };
     plain && names(condition, 0).len() == members
@@ -210,8 +212,7 @@ mod tests {
                 assert_eq!(holds(&occurrence, occurring), expected, "{operator:?} {number} {occurring:b}");
             }
         }
-        let between =
-            Threshold(vec![(Operator::Greater, Number::Int(1)), (Operator::Less, Number::Int(4))]);
+        let between = Threshold(vec![(Operator::Greater, Number::Int(1)), (Operator::Less, Number::Int(4))]);
         let occurrence = counted(&between, 5).unwrap();
         assert!((0_u32..32).all(|set| holds(&occurrence, set) == (2..4).contains(&set.count_ones())));
         let many = Threshold(vec![(Operator::GreaterOrEqual, Number::Int(32))]);

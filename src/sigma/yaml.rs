@@ -221,6 +221,11 @@ impl Node {
         }
     }
 
+    /// Whether it is a scalar or null.
+    pub(super) fn is_flat(&self) -> bool {
+        matches!(self.data, Data::Null | Data::Scalar(_))
+    }
+
     /// The text of a scalar.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.data {

@@ -155,7 +155,10 @@ fn faults_of_correlations_name_their_line() {
         (format!("{values}condition: {{gte: 1e999, field: a}}"), 4, "a number"),
         (format!("{values}condition: {{gte: 1, field: a, percentile: 5}}"), 4, "`percentile` has no meaning"),
         (
-            format!("{}condition: {{gte: 1, field: a, percentile: 101}}", values.replace("sum", "percentile")),
+            format!(
+                "{}condition: {{gte: 1, field: a, percentile: 101}}",
+                values.replace("sum", "percentile")
+            ),
             4,
             "from 0 to 100",
         ),
@@ -177,8 +180,16 @@ fn faults_of_correlations_name_their_line() {
         (format!("{temporal}condition: one or"), 4, "the condition is not valid"),
         (format!("{temporal}condition: one or three"), 4, "`three` is not among the members"),
         (format!("{temporal}condition: one"), 4, "does not name the member `two`"),
-        (format!("{}condition: one or two", temporal.replace("temporal", "temporal_ordered")), 4, "all of its"),
-        (format!("{}condition: {{gte: 1}}", temporal.replace("temporal", "temporal_ordered")), 4, "all of its"),
+        (
+            format!("{}condition: one or two", temporal.replace("temporal", "temporal_ordered")),
+            4,
+            "all of its",
+        ),
+        (
+            format!("{}condition: {{gte: 1}}", temporal.replace("temporal", "temporal_ordered")),
+            4,
+            "all of its",
+        ),
         (format!("{aliases}  x: {{one: a}}"), 6, "no field for the member `two`"),
         (format!("{aliases}  x:\n    one: a\n    two: b\n    six: c"), 9, "`six` is not among the members"),
         (format!("{aliases}  x: [one]"), 6, "a map from members"),
@@ -187,7 +198,10 @@ fn faults_of_correlations_name_their_line() {
     for (lines, line, message) in cases {
         let problems = problems(&correlated(&lines));
         assert!(!problems.is_empty(), "{lines}");
-        assert!(problems[0].starts_with(&format!("rules/x.yml:{}: ", FIRST + line - 1)), "{lines}: {problems:?}");
+        assert!(
+            problems[0].starts_with(&format!("rules/x.yml:{}: ", FIRST + line - 1)),
+            "{lines}: {problems:?}"
+        );
         assert!(problems[0].contains(message), "{lines}: {problems:?}");
         assert!(problems.len() == 1 || message.contains("a map"), "{lines}: {problems:?}");
     }
@@ -209,7 +223,9 @@ fn titles(compiled: &Compiled, muted: bool) -> Vec<&str> {
 }
 
 fn counting(title: &str, members: &str) -> String {
-    format!("title: {title}\ncorrelation: {{type: event_count, rules: [{members}], timespan: 1h, condition: {{gte: 5}}}}\n")
+    format!(
+        "title: {title}\ncorrelation: {{type: event_count, rules: [{members}], timespan: 1h, condition: {{gte: 5}}}}\n"
+    )
 }
 
 #[test]

@@ -4,12 +4,16 @@ use super::*;
 
 /// Two rules of these titles, which are also their ids.
 fn rules() -> String {
-    let rule = |title: &str| rule("s: {a: 1}\ncondition: s").replace("A rule", title).replace("id: 1", &format!("id: {title}"));
+    let rule = |title: &str| {
+        rule("s: {a: 1}\ncondition: s").replace("A rule", title).replace("id: 1", &format!("id: {title}"))
+    };
     format!("{}---\n{}", rule("one"), rule("two"))
 }
 
 fn filter(rules: &str, body: &str) -> String {
-    format!("title: F\nlogsource: {{product: aws, service: cloudtrail}}\nfilter:\n  rules: {rules}\n  {body}\n")
+    format!(
+        "title: F\nlogsource: {{product: aws, service: cloudtrail}}\nfilter:\n  rules: {rules}\n  {body}\n"
+    )
 }
 
 fn compile_all(texts: &[&str]) -> Compiled {
@@ -30,9 +34,12 @@ fn narrowed(compiled: &Compiled) -> Vec<&str> {
 fn filters_narrow_the_rules_that_they_name() {
     let not_ci = "s: {b: ci}\n  condition: not s";
     let plain = compile_all(&[&rules()]);
-    for (targets, expected) in
-        [("[one]", &["one"][..]), ("two", &["two"]), ("any", &["one", "two"]), ("[one, two, one]", &["one", "two"])]
-    {
+    for (targets, expected) in [
+        ("[one]", &["one"][..]),
+        ("two", &["two"]),
+        ("any", &["one", "two"]),
+        ("[one, two, one]", &["one", "two"]),
+    ] {
         let text = filter(targets, not_ci);
         let compiled = compile_all(&[&text, &rules()]);
         assert!(compiled.problems.is_empty(), "{targets}: {:?}", compiled.problems);
@@ -42,7 +49,8 @@ fn filters_narrow_the_rules_that_they_name() {
         }
     }
     // A copy of a filter changes nothing, and neither does the order of two.
-    let (one, two) = (filter("any", not_ci), filter("any", "s: {b: x}\n  condition: not s").replace("F", "G"));
+    let (one, two) =
+        (filter("any", not_ci), filter("any", "s: {b: x}\n  condition: not s").replace('F', "G"));
     let hashes = |texts: &[&str]| -> Vec<String> {
         let compiled = compile_all(texts);
         assert!(compiled.problems.is_empty(), "{:?}", compiled.problems);
@@ -107,10 +115,18 @@ fn faults_of_filters_name_their_line() {
         (filter("one", "condition: not s"), 5, "no such selection"),
         (filter("[]", &format!("s: {{b: 1}}\n  {condition}")), 4, "names no rule"),
         (filter("{a: b}", &format!("s: {{b: 1}}\n  {condition}")), 4, "names no rule"),
-        (filter("one", &format!("s: {{b: 1}}\n  {condition}")).replace("  rules: one\n", ""), 4, "names no rule"),
+        (
+            filter("one", &format!("s: {{b: 1}}\n  {condition}")).replace("  rules: one\n", ""),
+            4,
+            "names no rule",
+        ),
         (filter("[two, ten]", &format!("s: {{b: 1}}\n  {condition}")), 4, "there is no rule"),
         (filter("C", &format!("s: {{b: 1}}\n  {condition}")), 4, "`C` is a correlation"),
-        (filter("one", &format!("s: {{b: 1}}\n  {condition}")).replace("title: F\n", ""), 1, "`title` is missing"),
+        (
+            filter("one", &format!("s: {{b: 1}}\n  {condition}")).replace("title: F\n", ""),
+            1,
+            "`title` is missing",
+        ),
         (
             filter("one", &format!("s: {{b: 1}}\n  {condition}")).replace("logsource", "log_source"),
             1,
@@ -123,7 +139,8 @@ fn faults_of_filters_name_their_line() {
         ),
         ("title: F\nlogsource: {product: aws}\nfilter: x\n".to_owned(), 3, "names no rule"),
     ];
-    let correlation = "title: C\ncorrelation: {type: event_count, rules: [one], timespan: 1h, condition: {gte: 5}}\n";
+    let correlation =
+        "title: C\ncorrelation: {type: event_count, rules: [one], timespan: 1h, condition: {gte: 5}}\n";
     for (text, line, message) in cases {
         let compiled = compile_all(&[&text, &rules(), correlation]);
         let problems: Vec<_> = compiled.problems.iter().map(Problem::to_string).collect();
