@@ -48,6 +48,7 @@ fn settle_duplicates(units: &mut Vec<Unit>, skipped: &mut Skipped, problems: &mu
                 seen.insert(id, (unit.hash.clone(), unit.place.clone()));
                 return true;
             }
+            Some(_) if unit.aside => {}
             Some((hash, _)) if *hash == unit.hash => skipped.repeated += 1,
             Some((_, other)) => {
                 problems.push(RuleError::Duplicate { id, other: other.clone() }.at(unit.place.clone()));
@@ -66,7 +67,7 @@ fn rules(
 ) -> Vec<Rule> {
     let mut filters: HashMap<usize, (String, Filter)> = HashMap::new();
     let mut rules: Vec<(usize, Rule)> = Vec::new();
-    for (at, unit) in units.into_iter().enumerate() {
+    for (at, unit) in units.into_iter().enumerate().filter(|(_, unit)| !unit.aside) {
         match unit.body {
             Body::Rule(rule) => rules.push((at, *rule)),
             Body::Correlation(rule, _) => {
