@@ -7,6 +7,7 @@
 
 mod aggregation;
 mod correlation;
+mod crew;
 mod detection;
 mod document;
 mod draft;
@@ -21,6 +22,7 @@ mod part;
 mod pattern;
 mod reference;
 mod rule;
+mod shape;
 mod template;
 mod values;
 mod yaml;
