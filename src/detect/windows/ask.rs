@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::moment::Span;
-use crate::sigma::{Correlation, CorrelationKind, FirstSeen, Grouping, Occurrence, Operator, Rule, Threshold};
+use crate::sigma::{
+    Correlation, CorrelationKind, FirstSeen, Grouping, Occurrence, Operator, Rule, Threshold,
+};
 
 /// What one detection asks of evidence.
 #[derive(Debug)]
@@ -87,7 +89,9 @@ impl Measure {
             CorrelationKind::ValueCount(_, threshold) => Measure::Distinct(threshold),
             CorrelationKind::ValueSum(_, threshold) => Measure::Sum(threshold),
             CorrelationKind::ValueAverage(_, threshold) => Measure::Average(threshold),
-            CorrelationKind::ValuePercentile(_, percent, threshold) => Measure::Percentile(percent, threshold),
+            CorrelationKind::ValuePercentile(_, percent, threshold) => {
+                Measure::Percentile(percent, threshold)
+            }
             CorrelationKind::Temporal(occurrence) => Measure::Members(occurrence),
             CorrelationKind::TemporalOrdered => Measure::Ordered,
         }
@@ -116,6 +120,14 @@ fn has_not(occurrence: &Occurrence) -> bool {
 }
 
 impl Ask {
+    /// How many rules' hits it sees.
+    pub(super) fn members(&self) -> usize {
+        match &self.what {
+            What::Window(window) => window.members.len(),
+            What::Seen(_) => 1,
+        }
+    }
+
     pub(super) fn of_correlation(rule: &Rule, correlation: &Correlation) -> Self {
         let span = Span::of(correlation.timespan);
         let grouping = rule.extension.group.as_ref().map_or(Span::HOUR, |group| Span::of(group.period));

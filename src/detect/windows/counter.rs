@@ -111,7 +111,9 @@ impl Counter {
             (Measure::Sum(threshold), Gauge::Sum(sum)) => amount(*sum, 1, threshold),
             (Measure::Average(threshold), Gauge::Sum(sum)) => amount(*sum, self.rows, threshold),
             (Measure::Percentile(_, threshold), Gauge::Ranks(ranks)) => amount(ranks.value()?, 1, threshold),
-            (Measure::Members(occurrence), Gauge::Members(counts)) => occurs(occurrence, counts).then_some(None),
+            (Measure::Members(occurrence), Gauge::Members(counts)) => {
+                occurs(occurrence, counts).then_some(None)
+            }
             (Measure::Ordered, Gauge::Ordered(chain)) => chain.holds(end, span).then_some(None),
             _ => None,
         }
@@ -131,10 +133,9 @@ fn amount(sum: i128, count: u64, threshold: &Threshold) -> Option<Measured> {
         Number::Int(whole) => whole.clamp(-(1 << 63), 1 << 63) * BILLION,
         Number::Float(float) => billionths(float),
     };
-    let holds = threshold
-        .0
-        .iter()
-        .all(|(operator, number)| operator.holds(Number::Int(sum), Number::Int(limit(*number) * i128::from(count))));
+    let holds = threshold.0.iter().all(|(operator, number)| {
+        operator.holds(Number::Int(sum), Number::Int(limit(*number) * i128::from(count)))
+    });
     holds.then_some(Some(sum as f64 / count as f64 / BILLION as f64))
 }
 

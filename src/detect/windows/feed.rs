@@ -113,9 +113,7 @@ impl Feeds {
             return;
         }
         let (ask, way) = match (&rule.extension.first_seen, &rule.extension.group) {
-            (Some(seen), _) => {
-                (Ask::of_first_seen(rule, seen), Way::Seen(seen.by.clone(), seen.of.clone()))
-            }
+            (Some(seen), _) => (Ask::of_first_seen(rule, seen), Way::Seen(seen.by.clone(), seen.of.clone())),
             (None, Some(group)) => (Ask::of_grouping(rule, group), Way::Grouping(group.by.clone())),
             (None, None) => return,
         };

@@ -100,7 +100,8 @@ impl Group {
     pub(super) fn trim(&mut self, owner: Owner<'_>, output: &mut Output) {
         while self.excerpts.len() > LISTED {
             let of = |excerpt: &Excerpt| excerpt.row.member;
-            let is_only = |excerpt: &Excerpt| self.excerpts.iter().filter(|other| of(other) == of(excerpt)).count() < 2;
+            let is_only =
+                |excerpt: &Excerpt| self.excerpts.iter().filter(|other| of(other) == of(excerpt)).count() < 2;
             let at = self.excerpts.iter().position(|excerpt| !is_only(excerpt)).unwrap_or(0);
             self.drop_excerpt(at, owner, output);
         }
@@ -324,7 +325,9 @@ impl Period {
 
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = moment_bytes(self.first);
-        [self.count, self.told, self.settled.into()].into_iter().for_each(|number| put_number(number, &mut bytes));
+        [self.count, self.told, self.settled.into()]
+            .into_iter()
+            .for_each(|number| put_number(number, &mut bytes));
         bytes
     }
 

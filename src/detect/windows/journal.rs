@@ -81,8 +81,11 @@ pub(super) struct Journal {
 impl Journal {
     pub(super) fn write(&mut self, detection: &Arc<str>, key: Key, value: impl FnOnce() -> Vec<u8>) {
         if self.wanted {
-            let row =
-                StoredRow { detection: Arc::clone(detection), key: key.bytes().into(), value: value().into() };
+            let row = StoredRow {
+                detection: Arc::clone(detection),
+                key: key.bytes().into(),
+                value: value().into(),
+            };
             self.changes.push(Change::Write(row));
         }
     }
@@ -108,6 +111,14 @@ impl Key {
             Key::Held(period, hash) => [&b"h"[..], &sortable(period.0), &hash].concat(),
             Key::Origin => b"o".to_vec(),
             Key::Watermark => b"w".to_vec(),
+        }
+    }
+
+    /// The member that a row is of.
+    pub(super) fn member(&self) -> Option<usize> {
+        match self {
+            Key::Row(_, row) | Key::Excerpt(_, row) => Some(row.member.into()),
+            _ => None,
         }
     }
 

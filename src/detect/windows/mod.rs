@@ -145,10 +145,17 @@ impl Engine {
             return Ok(());
         }
         let of_windows = !matches!(key, Key::Seen(..) | Key::Held(..) | Key::Origin);
-        let is_meant = |ask: &Ask| ask.detection == row.detection && of_windows == matches!(ask.what, What::Window(_));
+        let is_meant =
+            |ask: &Ask| ask.detection == row.detection && of_windows == matches!(ask.what, What::Window(_));
         let number = self.feeds.asks.iter().position(is_meant).ok_or(Malformed)?;
         match &mut self.stores[number] {
-            Store::Windows(windows) => windows.restore(key, &row.value, output),
+            Store::Windows(windows) => {
+                // A rule may have fewer members than when the row was written.
+                if key.member().is_some_and(|member| member >= self.feeds.asks[number].members()) {
+                    return Err(Malformed);
+                }
+                windows.restore(key, &row.value, output)
+            }
             Store::Seen(sights) => sights.restore(key, &row.value),
         }
     }
