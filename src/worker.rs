@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::alert::{Alert, Origin, Tool};
+use crate::alert::{self, Alert, Origin, Tool};
 use crate::decode::{Decoded, Decoder, Item, Limits, Source};
-use crate::detect::{Detections, Hit, Scratch, Seen};
+use crate::detect::windows::NoEvidence;
+use crate::detect::{Detections, Evidence, Hit, Scratch, Seen, Sieve};
 use crate::event::Undecodable;
 use crate::fetch::Body;
 
@@ -29,6 +30,7 @@ pub struct Inspection {
 pub struct Worker {
     decoder: Decoder,
     scratch: Scratch,
+    sieve: Sieve,
 }
 
 /// What became of an object's content.
@@ -85,19 +87,27 @@ pub trait Listener {
 
     /// An alert was raised.
     fn alert(&mut self, alert: Alert);
+
+    /// A hit feeds detections over more than one event.
+    fn evidence(&mut self, evidence: Evidence);
+
+    /// A hit should have fed some, but its event has no time.
+    fn untimed(&mut self) {}
 }
 
 impl Listener for Vec<Alert> {
     fn alert(&mut self, alert: Alert) {
         self.push(alert);
     }
+
+    fn evidence(&mut self, _: Evidence) {}
 }
 
 impl Worker {
     /// A worker with empty buffers.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { decoder: Decoder::new(limits), scratch: Scratch::default() }
+        Self { decoder: Decoder::new(limits), scratch: Scratch::default(), sieve: Sieve::default() }
     }
 
     /// Evaluates every record of an object. Alerts come in the order of records, then of detections.
@@ -109,7 +119,7 @@ impl Worker {
         detected_at: Option<Timestamp>,
         listener: &mut impl Listener,
     ) -> Examined {
-        let Self { decoder, scratch } = self;
+        let Self { decoder, scratch, sieve } = self;
         let mut tally = Tally::default();
         let mut origin = origin.clone();
         let mut visit = |item: Item<'_>| {
@@ -119,8 +129,8 @@ impl Worker {
                 Item::Undecodable(error) => Err(error),
                 Item::Record(record) => {
                     listener.record(record.bytes);
-                    let mut alert = alerting(inspection, &origin, detected_at, listener);
-                    inspection.detections.detect(record, scratch, &mut alert)
+                    let mut told = telling(inspection, &origin, detected_at, sieve, listener);
+                    inspection.detections.detect(record, scratch, &mut told)
                 }
             };
             tally.count(seen);
@@ -144,22 +154,38 @@ impl Worker {
     ) -> Tally {
         let mut tally = Tally { records: 1, ..Tally::default() };
         listener.record(record);
-        let mut alert = alerting(inspection, origin, detected_at, listener);
-        tally.count(inspection.detections.detect_alone(record, &mut self.scratch, &mut alert));
+        let Self { scratch, sieve, .. } = self;
+        let mut told = telling(inspection, origin, detected_at, sieve, listener);
+        tally.count(inspection.detections.detect_alone(record, scratch, &mut told));
         tally
     }
 }
 
-/// Turns hits into alerts.
-fn alerting<'a>(
+/// Turns hits into alerts, and into evidence for the detections over more than one event.
+fn telling<'a>(
     inspection: &'a Inspection,
     origin: &'a Origin<'_>,
     detected_at: Option<Timestamp>,
+    sieve: &'a mut Sieve,
     listener: &'a mut impl Listener,
 ) -> impl FnMut(Hit<'_>) + 'a {
     move |hit| {
-        if listener.wants(&hit) {
+        if !listener.wants(&hit) {
+            return;
+        }
+        if hit.is_told_alone() {
             listener.alert(Alert::of(&hit, origin, detected_at, &inspection.tool));
+        }
+        let feeds = inspection.detections.feeds();
+        match feeds.evidence(&hit) {
+            Ok(None) | Err(NoEvidence::Undecided) => {}
+            Err(NoEvidence::Untimed) => listener.untimed(),
+            Ok(Some(mut evidence)) => {
+                if sieve.lets_through(feeds, &mut evidence) {
+                    evidence.excerpt = Some(alert::excerpt(hit.event, origin));
+                    listener.evidence(evidence);
+                }
+            }
         }
     }
 }

@@ -3,24 +3,26 @@
 //! An [`Alert`] is made once, in the worker that found the hit: its id, and the document as the text that
 //! every sink sends. Nothing of the event is needed after that.
 
+mod document;
 mod id;
 mod mask;
 mod sink;
 mod summary;
+mod window;
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 pub use id::AlertId;
 pub use sink::*;
 pub use summary::is_deceptive;
+pub use window::excerpt;
 
 use crate::detect::{Hit, Status};
-use crate::event::{Actor, Outcome, Target};
 use crate::sigma::Level;
+use document::{Document, Evidence, EventFacts, RuleFacts, masked};
 use summary::Facts;
 
 /// The version of the alert document. Additions keep it, any other change raises it.
@@ -112,50 +114,6 @@ impl Default for Undecided {
     }
 }
 
-/// The alert document, in the order in which people read it.
-#[derive(Serialize)]
-struct Document<'d> {
-    id: AlertId,
-    version: u32,
-    revision: u32,
-    status: &'static str,
-    level: &'static str,
-    summary: String,
-    time: Option<Timestamp>,
-    detected_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    late_by: Option<i64>,
-    rule: RuleFacts<'d>,
-    tool: &'d Tool,
-    account: Option<&'d str>,
-    region: Option<&'d str>,
-    actor: &'d Actor<'d>,
-    target: Option<&'d Target<'d>>,
-    outcome: &'static str,
-    error_code: Option<&'d str>,
-    source_ip: Option<&'d str>,
-    user_agent: Option<&'d str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    undecided: Vec<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    amends: Option<AlertId>,
-    event: &'d RawValue,
-    origin: &'d Origin<'d>,
-}
-
-#[derive(Serialize)]
-struct RuleFacts<'d> {
-    id: &'d str,
-    title: &'d str,
-    level: &'static str,
-    tags: &'d [String],
-    description: Option<&'d str>,
-    references: &'d [String],
-    falsepositives: &'d [String],
-    response: Option<&'d str>,
-    hash: &'d str,
-}
-
 impl Alert {
     /// The id of the alert that the detection has for the event which this one corrects, if it does.
     fn amended(hit: &Hit<'_>) -> Option<AlertId> {
@@ -173,61 +131,32 @@ impl Alert {
     #[must_use]
     pub fn of(hit: &Hit<'_>, origin: &Origin<'_>, detected_at: Option<Timestamp>, tool: &Tool) -> Self {
         let Hit { rule, status, event } = *hit;
-        let (actor, target, outcome) = (Actor::of(event), Target::of(event), event.outcome());
-        let facts = Facts { rule, event, outcome: &outcome };
-        let id = Self::id_of(hit);
         let (level, is_withheld) = match status {
             Status::Match => (rule.level, false),
             Status::Undecided => (tool.undecided.level.unwrap_or(rule.level), !tool.undecided.deliver),
         };
-        let text = |key| event.text(&[key]).filter(|text| !text.is_empty());
-        let (account, region) = (text("recipientAccountId"), text("awsRegion"));
-        let (source_ip, user_agent) = (text("sourceIPAddress"), text("userAgent"));
-        let time = event.time();
-        let masked = RawValue::from_string(mask::masked(event.raw())).unwrap_or_else(|_| {
-            // Not reached by text that a parser accepted; an alert is worth more than its event.
-            RawValue::NULL.to_owned()
-        });
+        let facts = EventFacts::of(event);
+        let (id, time) = (Self::id_of(hit), event.time());
+        let masked = masked(event);
         let document = Document {
             id,
             version: DOCUMENT_VERSION,
             revision: 1,
             status: status.as_str(),
             level: level.as_str(),
-            summary: facts.summary(status == Status::Undecided),
+            summary: Facts { rule, event, outcome: &facts.call }.summary(status == Status::Undecided),
             time,
             detected_at,
             late_by: late_by(time, origin.stored_at),
-            rule: RuleFacts {
-                id: &rule.id,
-                title: &rule.title,
-                level: rule.level.as_str(),
-                tags: &rule.tags,
-                description: rule.description.as_deref(),
-                references: &rule.references,
-                falsepositives: &rule.falsepositives,
-                response: rule.extension.response.as_deref(),
-                hash: &rule.hash,
-            },
+            rule: RuleFacts::of(rule),
             tool,
-            account: account.as_deref(),
-            region: region.as_deref(),
-            actor: &actor,
-            target: target.as_ref(),
-            outcome: if outcome.is_success() { "success" } else { "failure" },
-            error_code: match &outcome {
-                Outcome::Failure { code: Some(code) } => Some(code),
-                _ => None,
-            },
-            source_ip: source_ip.as_deref(),
-            user_agent: user_agent.as_deref(),
+            event_facts: &facts,
             undecided: match status {
                 Status::Match => Vec::new(),
                 Status::Undecided => event.unknown().names().collect(),
             },
             amends: Self::amended(hit),
-            event: &masked,
-            origin,
+            evidence: Evidence::Event { event: &masked, origin },
         };
         Self {
             id,
@@ -237,8 +166,7 @@ impl Alert {
             is_withheld,
             rule: rule.id.as_str().into(),
             time,
-            document: serde_json::to_string(&document)
-                .expect("texts, numbers and checked JSON can be written"),
+            document: document.to_json(),
         }
     }
 
@@ -260,16 +188,21 @@ impl Alert {
     /// The document without its event, for receivers with a limit; it says that it was shortened.
     #[must_use]
     pub fn shortened(&self) -> String {
-        // Inside of strings quotes are escaped, so that both marks stand where the document put them; what an
-        // event itself may have of the second one comes before it.
-        let event = self.document.find(",\"event\":{");
-        let origin = self.document.rfind(",\"origin\":{");
-        match (event, origin) {
-            (Some(event), Some(origin)) if event < origin => {
-                let (head, tail) = (&self.document[..event], &self.document[origin..]);
-                format!("{head},\"event\":null,\"shortened\":true{tail}")
+        // Inside of strings quotes are escaped, so that the marks stand where the document put them; what events
+        // themselves may have of the last one comes before it.
+        let document = &self.document;
+        let events = [(",\"event\":{", "null"), (",\"events\":[", "[]")];
+        let begin = events.into_iter().find_map(|(mark, nothing)| {
+            let name = &mark[..mark.len() - 1];
+            document.find(mark).map(|begin| (begin, [name, nothing].concat()))
+        });
+        let origin = document.rfind(",\"origin\":");
+        match (begin, origin) {
+            (Some((begin, nothing)), Some(origin)) if begin < origin => {
+                let (head, tail) = (&document[..begin], &document[origin..]);
+                format!("{head}{nothing},\"shortened\":true{tail}")
             }
-            _ => self.document.clone(),
+            _ => document.clone(),
         }
     }
 }

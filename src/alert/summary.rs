@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
+
 use crate::event::{Event, FieldPath, Omitted, Outcome};
 use crate::sigma::{Piece, Rule};
 
@@ -10,6 +12,8 @@ use super::mask::{is_secret, masked_text};
 /// Characters of one field, and of the whole sentence.
 const MAX_FIELD: usize = 120;
 const MAX_SENTENCE: usize = 400;
+/// Characters that say how many events there are.
+const MAX_COUNT: usize = 60;
 
 /// What a summary may speak of.
 pub(super) struct Facts<'f, 'e> {
@@ -22,6 +26,19 @@ impl Facts<'_, '_> {
     /// The detection's sentence about this event, and whether the call failed. A detection that could not
     /// decide states the call alone: its own sentence would tell as a fact what nobody knows.
     pub(super) fn summary(&self, undecided: bool) -> String {
+        safe(&self.sentence(undecided))
+    }
+
+    /// The detection's sentence about the last of several events, and how many there are since when.
+    pub(super) fn summary_of_many(&self, count: u64, start: Timestamp) -> String {
+        let mut sentence = shorten(&self.sentence(false), MAX_SENTENCE - MAX_COUNT);
+        if count > 1 {
+            sentence.push_str(&format!(" ({count} events since {start:.0})"));
+        }
+        safe(&sentence)
+    }
+
+    fn sentence(&self, undecided: bool) -> String {
         let title = &self.rule.title;
         let mut sentence = match &self.rule.extension.summary {
             _ if undecided => {
@@ -42,7 +59,7 @@ impl Facts<'_, '_> {
             Outcome::Failure { code: Some(code) } => sentence.extend([" — failed: ", &shown(code)]),
             Outcome::Failure { code: None } => sentence.push_str(" — failed"),
         }
-        safe(&sentence)
+        sentence
     }
 
     /// Why a detection could not decide.

@@ -11,12 +11,16 @@ mod need;
 mod table;
 pub mod windows;
 
+use std::sync::Arc;
+
 pub use evaluate::{Verdict, evaluate};
 pub use index::Narrowing;
+pub use windows::{Evidence, Feeds, Finding, Sieve};
 
 use crate::event::{Event, Keys, Parser, Record, Sightings, Undecodable};
 use crate::sigma::Rule;
 use index::Index;
+use windows::is_told_alone;
 
 /// A set of compiled detections, ready to run.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct Detections {
     /// Positions among them of those that look at single events, by their number in the index.
     single: Vec<usize>,
     index: Index,
+    /// What hits feed of the detections over more than one event.
+    feeds: Arc<Feeds>,
 }
 
 /// A detection that an event meets, or that it may meet.
@@ -87,7 +93,21 @@ impl Detections {
             .filter_map(|(position, rule)| Some((position, rule.condition()?)))
             .unzip();
         let index = Index::new(conditions.into_iter());
-        Self { rules, single, index }
+        let feeds = Arc::new(Feeds::new(&rules));
+        Self { rules, single, index, feeds }
+    }
+
+    /// What hits feed of the detections over more than one event.
+    #[must_use]
+    pub fn feeds(&self) -> &Arc<Feeds> {
+        &self.feeds
+    }
+
+    /// The detection of this id.
+    #[must_use]
+    pub fn rule(&self, id: &str) -> Option<&Rule> {
+        let position = self.rules.binary_search_by(|rule| rule.id.as_str().cmp(id)).ok()?;
+        Some(&self.rules[position])
     }
 
     /// The detections, in the order of their ids.
@@ -170,6 +190,15 @@ impl Detections {
             Verdict::Yes => Status::Match,
         };
         on_hit(Hit { rule, status, event });
+    }
+}
+
+impl Hit<'_> {
+    /// Whether it is told by itself. What only feeds others is not; nor is, unless it is uncertain and so feeds nothing,
+    /// what is told together with others, or once for each value.
+    #[must_use]
+    pub fn is_told_alone(&self) -> bool {
+        is_told_alone(self.rule) || self.status == Status::Undecided && !self.rule.muted
     }
 }
 

@@ -4,9 +4,11 @@
 //! row for each hit.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Weak};
 
 use super::ask::What;
-use super::evidence::{Evidence, Fact};
+use super::evidence::{EventHash, Evidence, Fact};
 use super::feed::Feeds;
 use super::journal::Hash;
 use super::moment::Moment;
@@ -17,16 +19,24 @@ const REMEMBERED: usize = 1 << 18;
 /// The earliest evidence that a worker has let through.
 #[derive(Debug, Default)]
 pub struct Sieve {
-    earliest: HashMap<(usize, Moment, Hash), Moment, foldhash::fast::RandomState>,
+    /// Of equal times the lower event counts, as in the engine.
+    earliest: HashMap<(usize, Moment, Hash), (Moment, EventHash), foldhash::fast::RandomState>,
+    /// The feeds that all of it is about.
+    feeds: Weak<Feeds>,
 }
 
 impl Sieve {
     /// Marks the facts that cannot matter any more as [`Fact::Spent`]; whether any fact is left.
-    pub fn lets_through(&mut self, feeds: &Feeds, evidence: &mut Evidence) -> bool {
+    pub fn lets_through(&mut self, feeds: &Arc<Feeds>, evidence: &mut Evidence) -> bool {
+        if !std::ptr::eq(self.feeds.as_ptr(), Arc::as_ptr(feeds)) {
+            self.feeds = Arc::downgrade(feeds);
+            self.earliest.clear();
+        }
         if self.earliest.len() >= REMEMBERED {
             self.earliest.clear();
         }
         let time = Moment::of(evidence.time);
+        let row = (time, evidence.event);
         for (feed, fact) in feeds.of(evidence.rule).iter().zip(&mut evidence.facts) {
             let ask = &feeds.asks[feed.ask];
             let Fact::Part { group, .. } = &*fact else { continue };
@@ -34,11 +44,11 @@ impl Sieve {
                 continue;
             }
             let key = (feed.ask, time.period(ask.period), group.hash());
-            let earliest = self.earliest.entry(key).or_insert(Moment(i64::MAX));
-            if time >= *earliest {
-                *fact = Fact::Spent;
+            match self.earliest.entry(key) {
+                Entry::Occupied(mut earliest) if row < *earliest.get() => _ = earliest.insert(row),
+                Entry::Occupied(_) => *fact = Fact::Spent,
+                Entry::Vacant(first) => _ = first.insert(row),
             }
-            *earliest = time.min(*earliest);
         }
         !evidence.is_spent()
     }

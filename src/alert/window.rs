@@ -1,0 +1,168 @@
+//! Alerts about more than one event: what an engine's finding says, and the texts about events that it lists.
+//!
+//! A worker writes an *excerpt* of each event that a detection over many events may list; when the detection fires,
+//! the alert is made of those that were kept. Of the last one it takes who did what, as an alert about one event does.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::document::{Document, EventFacts, Evidence, RuleFacts, masked};
+use super::summary::Facts;
+use super::{Alert, AlertId, DOCUMENT_VERSION, Origin, Tool, USUAL_DELIVERY};
+use crate::detect::{Finding, Status};
+use crate::event::{Event, Parser};
+use crate::sigma::Rule;
+
+/// The window of a detection over many events.
+#[derive(Serialize)]
+pub(super) struct WindowFacts<'f> {
+    /// Open at its beginning, closed at its end.
+    start: Timestamp,
+    end: Timestamp,
+    /// The fields by which events are grouped, with their values.
+    group: Vec<(&'f str, &'f str)>,
+    period: Timestamp,
+    /// What a threshold was compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measured: Option<f64>,
+}
+
+/// One of the events behind an alert.
+#[derive(Serialize)]
+pub(super) struct Listed<'f> {
+    rule: &'f str,
+    time: Timestamp,
+    event: Option<&'f RawValue>,
+    origin: Option<&'f RawValue>,
+}
+
+/// What is kept of an event for alerts that list it.
+#[derive(Serialize)]
+struct Written<'e> {
+    event: &'e RawValue,
+    origin: &'e Origin<'e>,
+}
+
+/// The same, read again.
+#[derive(Deserialize)]
+struct Excerpt<'e> {
+    #[serde(borrow)]
+    event: &'e RawValue,
+    #[serde(borrow)]
+    origin: &'e RawValue,
+}
+
+/// The text about an event, for alerts that may list it: masked, with its origin.
+#[must_use]
+pub fn excerpt(event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
+    let written = Written { event: &masked(event), origin };
+    serde_json::to_string(&written).expect("texts, numbers and checked JSON can be written").into()
+}
+
+impl Alert {
+    /// The id that the alert of a finding has.
+    #[must_use]
+    pub fn id_of_finding(finding: &Finding) -> AlertId {
+        AlertId::of_parts(&finding.id_parts())
+    }
+
+    /// Makes the alert of a finding of this detection. `detected_at` is none where no clock has a say: in a replay.
+    #[must_use]
+    pub fn of_finding(
+        finding: &Finding,
+        rule: &Rule,
+        detected_at: Option<Timestamp>,
+        tool: &Tool,
+        parser: &mut Parser,
+    ) -> Self {
+        let excerpts: Vec<Option<Excerpt<'_>>> = finding
+            .listed
+            .iter()
+            .map(|listed| serde_json::from_str(listed.excerpt.as_deref()?).ok())
+            .collect();
+        let last = excerpts.iter().rev().flatten().next();
+        let record = last.map_or("{}", |excerpt| excerpt.event.get());
+        let about = About { finding, rule, detected_at, tool, excerpts: &excerpts };
+        let told = parser.parse(record.as_bytes(), |event| about.document(&event));
+        // What a parser accepted before, it accepts again; an alert is worth more than what it says of its event.
+        let document = told.unwrap_or_else(|_| {
+            parser.parse(b"{}", |event| about.document(&event)).expect("an empty object is valid")
+        });
+        Self {
+            id: Self::id_of_finding(finding),
+            revision: finding.revision,
+            status: Status::Match,
+            level: rule.level,
+            is_withheld: false,
+            rule: rule.id.as_str().into(),
+            time: Some(finding.time),
+            document,
+        }
+    }
+}
+
+/// Everything that an alert about many events says.
+struct About<'a> {
+    finding: &'a Finding,
+    rule: &'a Rule,
+    detected_at: Option<Timestamp>,
+    tool: &'a Tool,
+    excerpts: &'a [Option<Excerpt<'a>>],
+}
+
+impl About<'_> {
+    /// The document, as text: what it borrows ends with the event.
+    fn document(&self, event: &Event<'_>) -> String {
+        let Self { finding, rule, detected_at, tool, .. } = *self;
+        let facts = EventFacts::of(event);
+        let sentence = Facts { rule, event, outcome: &facts.call };
+        let document = Document {
+                id: Alert::id_of_finding(finding),
+                version: DOCUMENT_VERSION,
+                revision: finding.revision,
+                status: Status::Match.as_str(),
+                level: rule.level.as_str(),
+                summary: sentence.summary_of_many(finding.count, finding.start),
+                time: Some(finding.time),
+                detected_at,
+                late_by: self.late_by(),
+                rule: RuleFacts::of(rule),
+                tool,
+                event_facts: &facts,
+                undecided: Vec::new(),
+                amends: None,
+                evidence: self.evidence(),
+        };
+        document.to_json()
+    }
+
+    fn evidence(&self) -> Evidence<'_> {
+        let Self { finding, excerpts, .. } = self;
+        let names = finding.names.iter().map(AsRef::as_ref);
+        let listed = finding.listed.iter().zip(*excerpts).map(|(listed, excerpt)| Listed {
+            rule: &listed.rule,
+            time: listed.time,
+            event: excerpt.as_ref().map(|excerpt| excerpt.event),
+            origin: excerpt.as_ref().map(|excerpt| excerpt.origin),
+        });
+        Evidence::Window {
+            count: finding.count,
+            window: WindowFacts {
+                start: finding.start,
+                end: finding.time,
+                group: names.zip(finding.values.iter()).collect(),
+                period: finding.period,
+                measured: finding.measured,
+            },
+            events: listed.collect(),
+            origin: excerpts.iter().rev().flatten().next().map(|excerpt| excerpt.origin),
+        }
+    }
+
+    /// Seconds beyond the usual delivery, where the last evidence came late.
+    fn late_by(&self) -> Option<i64> {
+        let late = self.detected_at?.duration_since(self.finding.time) - USUAL_DELIVERY;
+        (self.finding.late && late.is_positive()).then(|| late.as_secs())
+    }
+}
