@@ -13,6 +13,8 @@ use super::yaml::{Data, Key, Line, Node};
 
 /// Members of a correlation.
 pub(super) const MOST_MEMBERS: usize = 64;
+/// Correlations over correlations, one within the other.
+pub(super) const MOST_LEVELS: usize = 16;
 /// Fields that make a group.
 const MOST_GROUPS: usize = 16;
 const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
@@ -160,6 +162,9 @@ pub enum CorrelationError {
     /// More combinations of members than can be written out.
     #[error("so many combinations of members cannot be told apart; split the correlation")]
     TooManyCombinations,
+    /// Correlations of correlations of correlations.
+    #[error("correlations stand at most {MOST_LEVELS} deep in each other")]
+    TooDeep,
     /// An inner correlation that does not have a field.
     #[error(
         "the member `{member}` is a correlation that does not group by `{field}`, so it has no such value"

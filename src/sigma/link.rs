@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::correlation::Correlation;
 use super::crew::Crew;
 use super::document::{Absence, Body, DocumentError, Fault, Unit};
-use super::draft::{Draft, Reference};
+use super::draft::{CorrelationError, Draft, MOST_LEVELS, Reference};
 use super::filter::{Filter, FilterError, Targets};
 use super::part::Part;
 use super::reference::{Directory, ReferenceError};
@@ -20,7 +20,8 @@ pub(super) fn link(part: Part) -> Compiled {
     let Part { mut units, feeds, mut problems, mut skipped } = part;
     settle_duplicates(&mut units, &mut skipped, &mut problems);
     let directory = Directory::new(&units);
-    let mut linker = Linker { units: &units, directory: &directory, problems, skipped };
+    let mut linker =
+        Linker { units: &units, directory: &directory, levels: HashMap::new(), problems, skipped };
     let correlations = linker.correlations();
     let narrowed = linker.narrowed();
     let (mut muted, mut spared) = (HashSet::new(), HashSet::new());
@@ -97,6 +98,8 @@ fn rules(
 struct Linker<'u> {
     units: &'u [Unit],
     directory: &'u Directory<'u>,
+    /// How many correlations stand in each other below and with each that is settled.
+    levels: HashMap<usize, usize>,
     problems: Vec<Problem>,
     skipped: Skipped,
 }
@@ -232,6 +235,13 @@ impl<'u> Linker<'u> {
             }
             return Err(Absence::Broken);
         }
+        let inner = found.members.iter().filter_map(|member| self.levels.get(member)).max();
+        let level = inner.map_or(1, |inner| inner + 1);
+        if level > MOST_LEVELS {
+            self.refuse(at, found.draft.line, DocumentError::from(CorrelationError::TooDeep));
+            return Err(Absence::Broken);
+        }
+        self.levels.insert(at, level);
         let members = found.members.iter().map(|member| &self.units[*member]).collect();
         Crew { draft: found.draft, members }.correlation().map_err(|faults| {
             for Fault { line, error } in faults {

@@ -286,6 +286,19 @@ fn cycles_are_told_where_they_stand() {
 }
 
 #[test]
+fn correlations_stand_in_each_other_up_to_a_depth() {
+    let chain = |length: usize| {
+        let links = (1..length).map(|at| counting(&format!("C{at}"), &format!("C{}", at - 1)));
+        let all: Vec<String> = [counting("C0", "one")].into_iter().chain(links).collect();
+        problems(&format!("{}{}", members(), all.join("---\n")))
+    };
+    assert_eq!(chain(16), [""; 0]);
+    let problems = chain(18);
+    assert!(problems[0].contains("at most 16 deep") && problems[1].contains("`C16`"), "{problems:?}");
+    assert_eq!(chain(5_000).len(), 5_000 - 16);
+}
+
+#[test]
 fn members_are_found_in_any_file_by_any_of_their_names() {
     let compile = |files: &[(&str, String)]| {
         let files: Vec<_> = files.iter().map(|(name, text)| named(name, text)).collect();
