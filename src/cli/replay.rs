@@ -14,9 +14,10 @@ use super::deliver::Deliverer;
 use super::terminal::{self, bytes, complain, grouped, plain, say, table};
 use super::{Exit, OutputFormat, ReplayArgs};
 use crate::alert::Alert;
-use crate::daemon::{self, Ending, Signals};
+use crate::daemon::{Ending, Signals};
 use crate::detect::Detections;
 use crate::folder;
+use crate::reload;
 use crate::replay::{self, Audience, Remark, Source, Summary, Window};
 
 /// Remarks that the summary on a terminal lists; the file has them all.
@@ -43,7 +44,7 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
         return Err(Exit::USAGE);
     }
     let book = terminal::rulebook(&config)?;
-    let inspection = daemon::inspection(&config, book);
+    let inspection = reload::inspection(book, config.limits.decode());
     if !args.quiet && window != Window::default() {
         say(&format!("events: {window}"));
     }

@@ -38,6 +38,8 @@ pub struct Config {
     pub default_detections: bool,
     /// Whether broken rules are left out instead of ending the program.
     pub keep_going: bool,
+    /// When detections are read again.
+    pub reload: ReloadOn,
     /// Where metrics and health are served.
     pub listen: Option<SocketAddr>,
     /// Where state is kept.
@@ -133,6 +135,16 @@ impl Limits {
     pub fn decode(&self) -> decode::Limits {
         decode::Limits { inflated: self.inflated as u64, record: self.record }
     }
+}
+
+/// When a running daemon reads its detections again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReloadOn {
+    /// On SIGHUP.
+    #[default]
+    Signal,
+    /// On SIGHUP, and when a rule file has changed.
+    Change,
 }
 
 /// The form of log lines.
@@ -260,6 +272,7 @@ impl Config {
             detections: reader.strings("detections").into_iter().map(PathBuf::from).collect(),
             default_detections: reader.flag("default_detections").unwrap_or(true),
             keep_going: reader.flag("keep_going").unwrap_or(false),
+            reload: reload(reader),
             listen: reader.parsed("listen", "an address such as \"127.0.0.1:9187\""),
             state: reader.string("state").map(PathBuf::from),
             log: log(reader),
@@ -481,6 +494,15 @@ fn log(reader: &mut Reader<'_>) -> Logs {
         _ => Err(String::new()),
     });
     Logs { format: format.unwrap_or_default(), filter: None, colours: true }
+}
+
+fn reload(reader: &mut Reader<'_>) -> ReloadOn {
+    let reload = reader.text("reload", "\"signal\" or \"change\"", |text| match text {
+        "signal" => Ok(ReloadOn::Signal),
+        "change" => Ok(ReloadOn::Change),
+        _ => Err(String::new()),
+    });
+    reload.unwrap_or_default()
 }
 
 /// Names of hosts, as URLs have them.

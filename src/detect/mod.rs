@@ -5,11 +5,13 @@
 //! over the slow parser, with every detection and without the index, is the oracle that the fast way must
 //! equal. No clock, no I/O, no runtime.
 
+mod change;
 mod evaluate;
 mod index;
 mod need;
 mod table;
 
+pub use change::Change;
 pub use evaluate::{Verdict, evaluate};
 pub use index::Narrowing;
 

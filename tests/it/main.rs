@@ -16,5 +16,6 @@ mod delivery;
 mod detections;
 mod queue;
 mod readme;
+mod reload;
 mod rules;
 mod watch;
