@@ -4,33 +4,34 @@
 //! order, whoever finishes first: what is early waits, at most 32 objects for each worker ahead of the first
 //! unfinished one, in memory or in a file.
 
+mod examine;
 mod patient;
 mod spool;
+mod summary;
+mod turns;
 mod window;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::Thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
+pub use summary::{Remark, Summary};
 pub use window::{UnknownTime, Window, from, to};
 
-use crate::alert::{Alert, AlertId, Origin, OriginKind};
+use crate::alert::{Alert, AlertId};
 use crate::announce::Class;
 use crate::decode::Limits;
-use crate::detect::{Hit, Status};
 use crate::fetch::{Body, Fetched};
 use crate::folder;
-use crate::sigma::Level;
-use crate::worker::{Examined, Inspection, Listener, Worker};
+use crate::worker::{Examined, Inspection, Worker};
+use examine::examine;
 use patient::Patient;
 use spool::Spool;
+use turns::{Running, Turns};
 use window::Glimpse;
 
 /// Objects that a worker may be ahead of the first unfinished one: as many as are done meanwhile if that one is
@@ -57,71 +58,6 @@ enum Task {
     Fault(String, io::Error),
     /// It is none of ours.
     Skip(Class),
-}
-
-/// What a replay found.
-#[derive(Debug, Default, Serialize)]
-pub struct Summary {
-    /// What was asked for, in words.
-    pub window: String,
-    /// Objects that were read, to their end or not.
-    pub objects: u64,
-    /// Records, undecodable ones included.
-    pub records: u64,
-    /// Records that could not be evaluated, by reason.
-    pub undecodable: BTreeMap<&'static str, u64>,
-    /// Bytes as stored.
-    pub bytes_compressed: u64,
-    /// Bytes inflated.
-    pub bytes: u64,
-    /// Alerts, undecided ones included; each id once.
-    pub alerts: u64,
-    /// Undecided ones among them.
-    pub undecided: u64,
-    /// Alerts by level.
-    pub levels: BTreeMap<&'static str, u64>,
-    /// Alerts by the id of their detection.
-    pub rules: BTreeMap<String, u64>,
-    /// Alerts that were not told again: their id was told before.
-    pub repeats: u64,
-    /// Files that were passed over, by class.
-    pub skipped: BTreeMap<&'static str, u64>,
-    /// What could not be read, or not to its end.
-    pub unreadable: Vec<Remark>,
-    /// What ordinary objects never have.
-    pub anomalies: Vec<Remark>,
-    /// Whether a signal ended the replay early.
-    pub interrupted: bool,
-    /// Alerts that a required sink did not take, where alerts were to be delivered.
-    pub undelivered: u64,
-    /// Seconds.
-    pub elapsed_s: f64,
-    /// The gravest level of an alert.
-    #[serde(skip)]
-    pub gravest: Option<Level>,
-    /// Records that may lie within what was asked for.
-    #[serde(skip)]
-    pub within: u64,
-}
-
-/// A remark on an object.
-#[derive(Debug, Serialize)]
-pub struct Remark {
-    /// Its key or path.
-    pub object: String,
-    /// A short name, from a closed set.
-    pub reason: &'static str,
-    /// In words.
-    pub detail: String,
-}
-
-impl Summary {
-    /// Whether everything that was asked for was read, and there was something to read.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        let nothing = self.objects == 0 || self.records == 0 || self.within == 0;
-        self.unreadable.is_empty() && self.undecodable.is_empty() && !nothing
-    }
 }
 
 /// Whoever hears of a replay.
@@ -194,111 +130,6 @@ fn file(path: PathBuf) -> Task {
     match Class::of(&path.to_string_lossy()) {
         class @ (Class::Digest | Class::Insight | Class::Aggregated | Class::OtherLog) => Task::Skip(class),
         Class::Log | Class::NetworkActivity | Class::Folder | Class::Foreign => Task::File(path),
-    }
-}
-
-/// Whose turn it is: the next task to take, and how many have been told.
-#[derive(Debug)]
-struct Turns {
-    tasks: usize,
-    ahead: usize,
-    state: Mutex<TurnState>,
-    told: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct TurnState {
-    next: usize,
-    told: usize,
-    waiting: usize,
-    ended: bool,
-}
-
-impl Turns {
-    fn new(tasks: usize, ahead: usize) -> Self {
-        Self { tasks, ahead, state: Mutex::default(), told: Condvar::new() }
-    }
-
-    /// The next task, once it is not too far ahead; none when there are no more.
-    fn take(&self) -> Option<usize> {
-        let mut state = lock(&self.state);
-        while !state.ended && state.next >= state.told + self.ahead {
-            state.waiting += 1;
-            state = self.told.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.waiting -= 1;
-        }
-        self.next(&mut state)
-    }
-
-    /// The next task, if it is not too far ahead.
-    fn try_take(&self) -> Option<usize> {
-        let mut state = lock(&self.state);
-        if state.next >= state.told + self.ahead { None } else { self.next(&mut state) }
-    }
-
-    fn next(&self, state: &mut TurnState) -> Option<usize> {
-        if state.ended || state.next >= self.tasks {
-            return None;
-        }
-        state.next += 1;
-        Some(state.next - 1)
-    }
-
-    /// So many tasks were told.
-    fn tell(&self, told: usize) {
-        let mut state = lock(&self.state);
-        state.told = state.told.max(told);
-        if state.waiting > 0 {
-            self.told.notify_all();
-        }
-    }
-
-    fn end(&self) {
-        lock(&self.state).ended = true;
-        self.told.notify_all();
-    }
-}
-
-/// How many workers are at work, for the thread that waits for them.
-#[derive(Debug)]
-struct Running {
-    workers: AtomicUsize,
-    waiter: Thread,
-}
-
-/// One of the workers; it ends when this is dropped.
-#[derive(Debug)]
-struct One<'r> {
-    running: &'r Running,
-    turns: &'r Turns,
-}
-
-impl Running {
-    fn new(workers: usize) -> Self {
-        Self { workers: AtomicUsize::new(workers), waiter: std::thread::current() }
-    }
-
-    fn one<'r>(&'r self, turns: &'r Turns) -> One<'r> {
-        One { running: self, turns }
-    }
-
-    /// Waits for their end, or so long; whether some are still at work.
-    fn wait(&self, most: Duration) -> bool {
-        if self.workers.load(Ordering::Acquire) > 0 {
-            std::thread::park_timeout(most);
-        }
-        self.workers.load(Ordering::Acquire) > 0
-    }
-}
-
-impl Drop for One<'_> {
-    fn drop(&mut self) {
-        // Nobody is to wait for the task of a worker that has failed.
-        if std::thread::panicking() {
-            self.turns.end();
-        }
-        self.running.workers.fetch_sub(1, Ordering::Release);
-        self.running.waiter.unpark();
     }
 }
 
@@ -397,54 +228,6 @@ fn is_pipe(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
-fn examine(
-    worker: &mut Worker,
-    inspection: &Inspection,
-    glimpse: &mut Glimpse<'_>,
-    mut body: Body,
-    path: Option<&Path>,
-) -> Outcome {
-    let name = path.map_or_else(|| "-".to_owned(), |path| path.to_string_lossy().into_owned());
-    let origin = Origin {
-        kind: if path.is_some() { OriginKind::File } else { OriginKind::Stdin },
-        bucket: None,
-        key: path.is_some().then_some(name.as_str()),
-        version: None,
-        index: 0,
-        announced_at: None,
-        received_at: None,
-        stored_at: None,
-    };
-    let mut teller = Teller { glimpse, within: 0, spool: Spool::new(), spooled: Ok(()) };
-    let examined = Box::new(worker.examine(inspection, &mut body, &origin, None, &mut teller));
-    let Teller { within, spool, spooled, .. } = teller;
-    Outcome::Read { name, examined, within, spool, spooled }
-}
-
-/// Spools what is asked for, and counts how many records were.
-struct Teller<'t, 'w> {
-    glimpse: &'t mut Glimpse<'w>,
-    within: u64,
-    spool: Spool,
-    spooled: io::Result<()>,
-}
-
-impl Listener for Teller<'_, '_> {
-    fn record(&mut self, record: &[u8]) {
-        self.within += u64::from(self.glimpse.may_admit(record));
-    }
-
-    fn wants(&mut self, hit: &Hit<'_>) -> bool {
-        self.glimpse.window().admits(hit.event)
-    }
-
-    fn alert(&mut self, alert: Alert) {
-        if self.spooled.is_ok() {
-            self.spooled = self.spool.push(&alert);
-        }
-    }
-}
-
 /// Puts outcomes back into order and tells them.
 struct Desk<'a> {
     summary: Summary,
@@ -474,64 +257,5 @@ impl<'a> Desk<'a> {
 
     fn progress(&mut self, total: usize) {
         self.audience.progress(&self.summary, total);
-    }
-}
-
-impl Summary {
-    fn add(
-        &mut self,
-        outcome: Outcome,
-        ids: &mut HashSet<AlertId>,
-        audience: &mut dyn Audience,
-    ) -> io::Result<()> {
-        let (name, examined, spool) = match outcome {
-            Outcome::Skip(class) => {
-                *self.skipped.entry(class.reason()).or_default() += 1;
-                return Ok(());
-            }
-            Outcome::Fault(object, error) => {
-                self.unreadable.push(Remark { object, reason: "io", detail: error.to_string() });
-                return Ok(());
-            }
-            Outcome::Read { name, examined, within, spool, spooled } => {
-                spooled?;
-                self.within += within;
-                (name, examined, spool)
-            }
-        };
-        let Examined { decoded, tally } = *examined;
-        self.objects += 1;
-        self.records += tally.records;
-        self.bytes_compressed += decoded.compressed;
-        self.bytes += decoded.inflated;
-        for (reason, count) in &tally.undecodable {
-            *self.undecodable.entry(reason).or_default() += count;
-        }
-        let remark = |reason, detail| Remark { object: name.clone(), reason, detail };
-        if tally.undecodable() > 0 {
-            let detail = format!("{} record(s) that cannot be read", tally.undecodable());
-            self.unreadable.push(remark("records", detail));
-        }
-        if let Some(error) = &decoded.unreadable {
-            self.unreadable.push(remark(error.reason(), error.to_string()));
-        }
-        self.anomalies
-            .extend(decoded.anomalies.iter().map(|anomaly| remark(anomaly.reason(), anomaly.to_string())));
-        if tally.repaired > 0 {
-            let detail = format!("{} record(s) in which bytes were replaced", tally.repaired);
-            self.anomalies.push(remark("repaired-records", detail));
-        }
-        spool.drain(|alert| {
-            if !ids.insert(alert.id) {
-                self.repeats += 1;
-                return Ok(());
-            }
-            self.alerts += 1;
-            self.undecided += u64::from(alert.status == Status::Undecided);
-            *self.levels.entry(alert.level.as_str()).or_default() += 1;
-            *self.rules.entry(alert.rule.to_string()).or_default() += 1;
-            self.gravest = self.gravest.max(Some(alert.level));
-            audience.alert(&alert)
-        })
     }
 }
