@@ -100,8 +100,8 @@ impl Tally {
 
 /// Whoever a worker tells what it finds.
 pub trait Listener {
-    /// A record is about to be evaluated.
-    fn record(&mut self, _record: &[u8]) {}
+    /// A record is about to be evaluated, and where it was found.
+    fn record(&mut self, _record: &[u8], _origin: &Origin<'_>) {}
 
     /// Whether a hit is worth an alert.
     fn wants(&mut self, _hit: &Hit<'_>) -> bool {
@@ -143,7 +143,7 @@ impl Worker {
             let seen = match item {
                 Item::Undecodable(error) => Err(error),
                 Item::Record(record) => {
-                    listener.record(record.bytes);
+                    listener.record(record.bytes, &origin);
                     let mut alert = alerting(inspection, &origin, detected_at, listener);
                     inspection.detections.detect(record, scratch, &mut alert)
                 }
@@ -168,7 +168,7 @@ impl Worker {
         listener: &mut impl Listener,
     ) -> Tally {
         let mut tally = Tally { records: 1, ..Tally::default() };
-        listener.record(record);
+        listener.record(record, origin);
         let mut alert = alerting(inspection, origin, detected_at, listener);
         tally.count(inspection.detections.detect_alone(record, &mut self.scratch, &mut alert));
         tally

@@ -2,8 +2,11 @@
 //!
 //! Objects are taken in a fixed order by as many workers as there are cores. Their alerts are told in that
 //! order, whoever finishes first: what is early waits, at most 32 objects for each worker ahead of the first
-//! unfinished one, in memory or in a file.
+//! unfinished one, in memory or in a file. Two sets of detections can be replayed at once; then their differences
+//! are told.
 
+mod comparison;
+mod desk;
 mod examine;
 mod patient;
 mod spool;
@@ -11,7 +14,6 @@ mod summary;
 mod turns;
 mod window;
 
-use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -19,20 +21,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use comparison::{Comparison, Counts, Difference, Pair, SetFacts, Sides};
 pub use summary::{Remark, Summary};
 pub use window::{UnknownTime, Window, from, to};
 
-use crate::alert::{Alert, AlertId};
+use crate::alert::Alert;
 use crate::announce::Class;
 use crate::decode::Limits;
 use crate::fetch::{Body, Fetched};
 use crate::folder;
-use crate::worker::{Examined, Inspection, Worker};
-use examine::examine;
+use crate::sigma::Rule;
+use crate::worker::{Examined, Inspection};
+use comparison::Span;
+use desk::Desk;
+use examine::Bench;
 use patient::Patient;
 use spool::Spool;
 use turns::{Running, Turns};
-use window::Glimpse;
 
 /// Objects that a worker may be ahead of the first unfinished one: as many as are done meanwhile if that one is
 /// large and they are not.
@@ -60,6 +65,33 @@ enum Task {
     Skip(Class),
 }
 
+/// The detections of a replay.
+#[derive(Debug)]
+pub enum Sets {
+    /// One set, whose alerts are told.
+    One(Box<Inspection>),
+    /// Two sets, of which the differences are told.
+    Two(Box<Pair>),
+}
+
+impl Sets {
+    /// All detections; a detection of both sets comes twice.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        let (one, other) = match self {
+            Sets::One(set) => (&**set, None),
+            Sets::Two(pair) => (&pair.sets.new, Some(&pair.sets.old)),
+        };
+        [one].into_iter().chain(other).flat_map(|set| set.detections.rules())
+    }
+
+    fn limits(&self) -> Limits {
+        match self {
+            Sets::One(set) => set.limits,
+            Sets::Two(pair) => pair.sets.new.limits,
+        }
+    }
+}
+
 /// Whoever hears of a replay.
 pub trait Audience: Send {
     /// An alert, in order.
@@ -68,14 +100,20 @@ pub trait Audience: Send {
     /// It could not be told; the replay ends.
     fn alert(&mut self, alert: &Alert) -> io::Result<()>;
 
+    /// A difference between two sets, in the order of the records; instead of alerts.
+    ///
+    /// # Errors
+    /// It could not be told; the replay ends.
+    fn difference(&mut self, difference: &Difference) -> io::Result<()>;
+
     /// Now and then: what was found so far, and how many objects there are.
     fn progress(&mut self, summary: &Summary, total: usize);
 }
 
-/// Replays sources. With what was found comes whether all alerts could be told.
+/// Replays sources. With what was found comes whether everything could be told.
 pub fn replay(
     sources: &[Source],
-    inspection: &Inspection,
+    sets: &Sets,
     window: &Window,
     jobs: usize,
     stop: &Arc<AtomicBool>,
@@ -85,21 +123,25 @@ pub fn replay(
     let tasks = tasks(sources);
     let jobs = jobs.max(1);
     let turns = Turns::new(tasks.len(), jobs * AHEAD);
-    let summary = Summary { window: window.to_string(), ..Summary::default() };
+    let diff = match sets {
+        Sets::One(_) => None,
+        Sets::Two(pair) => Some(Comparison::new(pair)),
+    };
+    let summary = Summary { window: window.to_string(), diff, ..Summary::default() };
     let desk = Mutex::new(Desk::new(summary, audience));
     let running = Running::new(jobs);
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 let _running = running.one(&turns);
-                work(&tasks, &turns, inspection, window, stop, &desk);
+                work(&tasks, &turns, sets, window, stop, &desk);
             });
         }
         while running.wait(PROGRESS_EVERY) {
             lock(&desk).progress(tasks.len());
         }
     });
-    let Desk { mut summary, told, .. } = desk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (mut summary, told) = desk.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
     summary.interrupted = stop.load(Ordering::Relaxed) || told.is_err();
     summary.elapsed_s = started.elapsed().as_secs_f64();
     (summary, told)
@@ -139,9 +181,17 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What became of a task.
 enum Outcome {
-    Read { name: String, examined: Box<Examined>, within: u64, spool: Spool, spooled: io::Result<()> },
+    Read { name: String, examined: Box<Examined>, within: u64, found: io::Result<Found> },
     Fault(String, io::Error),
     Skip(Class),
+}
+
+/// What was found in an object, still to be told.
+enum Found {
+    /// The alerts of one set.
+    Alerts(Spool),
+    /// Those of two sets, and the span of the events.
+    Pairs(Sides<Spool>, Span),
 }
 
 /// One worker: takes tasks until there are none. While it examines an object, the next one is on its way from
@@ -149,13 +199,12 @@ enum Outcome {
 fn work(
     tasks: &[Task],
     turns: &Turns,
-    inspection: &Inspection,
+    sets: &Sets,
     window: &Window,
     stop: &Arc<AtomicBool>,
     desk: &Mutex<Desk<'_>>,
 ) {
-    let mut worker = Worker::new(inspection.limits);
-    let mut glimpse = Glimpse::new(window);
+    let mut bench = Bench::new(sets, window, sets.limits());
     let mut opened = None;
     loop {
         // A worker that holds a task does not wait for others.
@@ -174,15 +223,15 @@ fn work(
             Opened::Stdin => {
                 let body = Body::Stream(Box::new(Patient::stdin(stop)));
                 // Whoever pipes something in has chosen how much it is.
-                let mut worker = Worker::new(Limits { inflated: u64::MAX, ..inspection.limits });
-                examine(&mut worker, inspection, &mut glimpse, body, None)
+                let limits = Limits { inflated: u64::MAX, ..sets.limits() };
+                Bench::new(sets, window, limits).examine(body, None)
             }
             Opened::Pipe(path) => {
                 let body = Body::Stream(Box::new(Patient::pipe(path, stop)));
-                examine(&mut worker, inspection, &mut glimpse, body, Some(path))
+                bench.examine(body, Some(path))
             }
             Opened::File(path, file) => match file.read() {
-                Ok(Fetched { body, .. }) => examine(&mut worker, inspection, &mut glimpse, body, Some(path)),
+                Ok(Fetched { body, .. }) => bench.examine(body, Some(path)),
                 Err(error) => Outcome::Fault(path.display().to_string(), error),
             },
         };
@@ -226,36 +275,4 @@ impl<'t> Opened<'t> {
 
 fn is_pipe(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
-}
-
-/// Puts outcomes back into order and tells them.
-struct Desk<'a> {
-    summary: Summary,
-    /// Outcomes whose turn has not come.
-    early: BTreeMap<usize, Outcome>,
-    next: usize,
-    ids: HashSet<AlertId>,
-    told: io::Result<()>,
-    audience: &'a mut dyn Audience,
-}
-
-impl<'a> Desk<'a> {
-    fn new(summary: Summary, audience: &'a mut dyn Audience) -> Self {
-        Self { summary, early: BTreeMap::new(), next: 0, ids: HashSet::new(), told: Ok(()), audience }
-    }
-
-    /// Takes the outcome of a task and tells everything whose turn it is; returns how many tasks were told, or
-    /// nothing once something could not be.
-    fn take(&mut self, number: usize, outcome: Outcome) -> Option<usize> {
-        self.early.insert(number, outcome);
-        while let Some(outcome) = self.early.remove(&self.next).filter(|_| self.told.is_ok()) {
-            self.next += 1;
-            self.told = self.summary.add(outcome, &mut self.ids, &mut *self.audience);
-        }
-        self.told.is_ok().then_some(self.next)
-    }
-
-    fn progress(&mut self, total: usize) {
-        self.audience.progress(&self.summary, total);
-    }
 }

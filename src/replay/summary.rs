@@ -1,12 +1,13 @@
 //! What a replay found, added up in the order in which it is told.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 
 use serde::Serialize;
 
-use super::{Audience, Outcome};
-use crate::alert::AlertId;
+use super::comparison::Comparison;
+use super::{Found, Outcome};
+use crate::alert::Alert;
 use crate::detect::Status;
 use crate::sigma::Level;
 use crate::worker::Examined;
@@ -46,6 +47,9 @@ pub struct Summary {
     pub interrupted: bool,
     /// Alerts that a required sink did not take, where alerts were to be delivered.
     pub undelivered: u64,
+    /// How two sets compare; the alerts above are those of the new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<Comparison>,
     /// Seconds.
     pub elapsed_s: f64,
     /// The gravest level of an alert.
@@ -74,32 +78,29 @@ impl Summary {
         let nothing = self.objects == 0 || self.records == 0 || self.within == 0;
         self.unreadable.is_empty() && self.undecodable.is_empty() && !nothing
     }
-}
 
-impl Summary {
-    /// Adds what became of a task, and tells its alerts.
-    pub(super) fn add(
-        &mut self,
-        outcome: Outcome,
-        ids: &mut HashSet<AlertId>,
-        audience: &mut dyn Audience,
-    ) -> io::Result<()> {
-        let (name, examined, spool) = match outcome {
+    /// Adds what became of a task; what was found in an object is still to be told.
+    pub(super) fn add(&mut self, outcome: Outcome) -> io::Result<Option<Found>> {
+        let (name, examined, found) = match outcome {
             Outcome::Skip(class) => {
                 *self.skipped.entry(class.reason()).or_default() += 1;
-                return Ok(());
+                return Ok(None);
             }
             Outcome::Fault(object, error) => {
                 self.unreadable.push(Remark { object, reason: "io", detail: error.to_string() });
-                return Ok(());
+                return Ok(None);
             }
-            Outcome::Read { name, examined, within, spool, spooled } => {
-                spooled?;
+            Outcome::Read { name, examined, within, found } => {
                 self.within += within;
-                (name, examined, spool)
+                (name, examined, found?)
             }
         };
-        let Examined { decoded, tally } = *examined;
+        self.add_object(&name, &examined);
+        Ok(Some(found))
+    }
+
+    fn add_object(&mut self, name: &str, examined: &Examined) {
+        let Examined { decoded, tally } = examined;
         self.objects += 1;
         self.records += tally.records;
         self.bytes_compressed += decoded.compressed;
@@ -107,7 +108,7 @@ impl Summary {
         for (reason, count) in &tally.undecodable {
             *self.undecodable.entry(reason).or_default() += count;
         }
-        let remark = |reason, detail| Remark { object: name.clone(), reason, detail };
+        let remark = |reason, detail| Remark { object: name.to_owned(), reason, detail };
         if tally.undecodable() > 0 {
             let detail = format!("{} record(s) that cannot be read", tally.undecodable());
             self.unreadable.push(remark("records", detail));
@@ -121,17 +122,14 @@ impl Summary {
             let detail = format!("{} record(s) in which bytes were replaced", tally.repaired);
             self.anomalies.push(remark("repaired-records", detail));
         }
-        spool.drain(|alert| {
-            if !ids.insert(alert.id) {
-                self.repeats += 1;
-                return Ok(());
-            }
-            self.alerts += 1;
-            self.undecided += u64::from(alert.status == Status::Undecided);
-            *self.levels.entry(alert.level.as_str()).or_default() += 1;
-            *self.rules.entry(alert.rule.to_string()).or_default() += 1;
-            self.gravest = self.gravest.max(Some(alert.level));
-            audience.alert(&alert)
-        })
+    }
+
+    /// Counts an alert whose id was not told before.
+    pub(super) fn count(&mut self, alert: &Alert) {
+        self.alerts += 1;
+        self.undecided += u64::from(alert.status == Status::Undecided);
+        *self.levels.entry(alert.level.as_str()).or_default() += 1;
+        *self.rules.entry(alert.rule.to_string()).or_default() += 1;
+        self.gravest = self.gravest.max(Some(alert.level));
     }
 }

@@ -10,6 +10,7 @@
 mod support;
 
 mod architecture;
+mod backtest;
 mod bad_input;
 mod cli;
 mod delivery;
