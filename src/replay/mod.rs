@@ -40,7 +40,7 @@ use spool::Spool;
 use turns::{Running, Turns};
 
 /// Objects that a worker may be ahead of the first unfinished one: as many as are done meanwhile if that one is
-/// large and they are not.
+/// large and they are not. Where two sets are compared, which hold twice as much for each, it is half of that.
 const AHEAD: usize = 32;
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
@@ -84,6 +84,14 @@ impl Sets {
         [one].into_iter().chain(other).flat_map(|set| set.detections.rules())
     }
 
+    /// How many sets see each record.
+    fn number(&self) -> usize {
+        match self {
+            Sets::One(_) => 1,
+            Sets::Two(_) => 2,
+        }
+    }
+
     fn limits(&self) -> Limits {
         match self {
             Sets::One(set) => set.limits,
@@ -122,7 +130,7 @@ pub fn replay(
     let started = Instant::now();
     let tasks = tasks(sources);
     let jobs = jobs.max(1);
-    let turns = Turns::new(tasks.len(), jobs * AHEAD);
+    let turns = Turns::new(tasks.len(), jobs * AHEAD / sets.number());
     let diff = match sets {
         Sets::One(_) => None,
         Sets::Two(pair) => Some(Comparison::new(pair)),
