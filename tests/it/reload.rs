@@ -187,7 +187,7 @@ fn an_object_is_examined_by_one_set_to_its_end() {
         let mut fixture = Fixture::start(&webhook, &[]);
         let large = "x".repeat(500_000);
         let records: Vec<_> =
-            (0..80).map(|number| create_user(&number.to_string()).replace("aws-cli/2", &large)).collect();
+            (0..30).map(|number| create_user(&number.to_string()).replace("aws-cli/2", &large)).collect();
         fixture.write("logs/a.json", log(&records));
         fixture.daemon.says("delivery failed");
         fixture.write("rules/user.yml", other_rule());
@@ -202,11 +202,11 @@ fn an_object_is_examined_by_one_set_to_its_end() {
                 .map(|request| title_and_pack(&request.alert()))
                 .collect::<std::collections::BTreeSet<_>>()
         };
-        let before = packs(&receiver.received(80).await);
+        let before = packs(&receiver.received(30).await);
         assert_eq!(before.len(), 1, "{before:?}");
         assert_eq!(before.first().unwrap().0, "User created");
         fixture.write("logs/b.json", log(&[create_user("later")]));
-        let after = packs(&receiver.received(81).await[80..]);
+        let after = packs(&receiver.received(31).await[30..]);
         assert_eq!(after.first().unwrap().0, "Somebody new");
         fixture.daemon.stop();
     });
