@@ -35,7 +35,7 @@ impl<'r> Bench<'r> {
     }
 
     /// Examines an object, from a path or from standard input.
-    pub(super) fn examine(&mut self, body: Body, path: Option<&Path>) -> Outcome {
+    pub(super) fn examine(&mut self, body: &mut Body, path: Option<&Path>) -> Outcome {
         let name = path.map_or_else(|| "-".to_owned(), |path| path.to_string_lossy().into_owned());
         let origin = Origin {
             kind: if path.is_some() { OriginKind::File } else { OriginKind::Stdin },
@@ -54,16 +54,16 @@ impl<'r> Bench<'r> {
         Outcome::Read { name, examined: Box::new(examined), within, found }
     }
 
-    fn by_one(&mut self, set: &Inspection, mut body: Body, origin: &Origin<'_>) -> Examination {
+    fn by_one(&mut self, set: &Inspection, body: &mut Body, origin: &Origin<'_>) -> Examination {
         let window = self.glimpse.window();
         let mut teller = Teller { glimpse: &mut self.glimpse, within: 0, alerts: Spooling::new(window) };
-        let examined = self.worker.examine(set, &mut body, origin, None, &mut teller);
+        let examined = self.worker.examine(set, body, origin, None, &mut teller);
         let Teller { within, alerts, .. } = teller;
         (examined, within, alerts.finish().map(Found::Alerts))
     }
 
     /// The object is split once, and each of its records goes to both sets.
-    fn by_two(&mut self, pair: &Pair, mut body: Body, origin: &Origin<'_>) -> Examination {
+    fn by_two(&mut self, pair: &Pair, body: &mut Body, origin: &Origin<'_>) -> Examination {
         let window = self.glimpse.window();
         let mut teller = PairTeller {
             pair,
@@ -75,7 +75,7 @@ impl<'r> Bench<'r> {
             tally: Tally::default(),
             alerts: Sides { old: Spooling::new(window), new: Spooling::new(window) },
         };
-        let mut examined = self.worker.examine(&pair.splitting, &mut body, origin, None, &mut teller);
+        let mut examined = self.worker.examine(&pair.splitting, body, origin, None, &mut teller);
         let PairTeller { within, span, tally, alerts, .. } = teller;
         for (reason, count) in tally.undecodable {
             *examined.tally.undecodable.entry(reason).or_default() += count;

@@ -213,7 +213,7 @@ fn work(
     desk: &Mutex<Desk<'_>>,
 ) {
     let mut bench = Bench::new(sets, window, sets.limits());
-    let mut opened = None;
+    let (mut opened, mut buffer) = (None, Vec::new());
     loop {
         // A worker that holds a task does not wait for others.
         let Some((number, task)) =
@@ -229,17 +229,23 @@ fn work(
             Opened::Skip(class) => Outcome::Skip(class),
             Opened::Fault(name, error) => Outcome::Fault(name, error),
             Opened::Stdin => {
-                let body = Body::Stream(Box::new(Patient::stdin(stop)));
+                let mut body = Body::Stream(Box::new(Patient::stdin(stop)));
                 // Whoever pipes something in has chosen how much it is.
                 let limits = Limits { inflated: u64::MAX, ..sets.limits() };
-                Bench::new(sets, window, limits).examine(body, None)
+                Bench::new(sets, window, limits).examine(&mut body, None)
             }
             Opened::Pipe(path) => {
-                let body = Body::Stream(Box::new(Patient::pipe(path, stop)));
-                bench.examine(body, Some(path))
+                let mut body = Body::Stream(Box::new(Patient::pipe(path, stop)));
+                bench.examine(&mut body, Some(path))
             }
-            Opened::File(path, file) => match file.read() {
-                Ok(Fetched { body, .. }) => bench.examine(body, Some(path)),
+            Opened::File(path, file) => match file.read(std::mem::take(&mut buffer)) {
+                Ok(Fetched { mut body, .. }) => {
+                    let outcome = bench.examine(&mut body, Some(path));
+                    if let Body::Whole(bytes) = body {
+                        buffer = bytes;
+                    }
+                    outcome
+                }
                 Err(error) => Outcome::Fault(path.display().to_string(), error),
             },
         };
