@@ -84,7 +84,7 @@ pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow:
     deliveries.spawn(keeper.run(abandon.clone()));
     drop(reports);
 
-    let current = Arc::new(Current::new(reload::inspection(rulebook, config.limits.decode())));
+    let current = Arc::new(Current::new(reload::inspection(config, rulebook)));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shared = Arc::new(Shared {
         current: Arc::clone(&current),

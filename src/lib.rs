@@ -56,7 +56,7 @@
 //! | intake | alert, announce, fetch, metrics |
 //! | worker | alert, decode, detect, event, fetch |
 //! | rulebook | event, sigma |
-//! | reload | alert, config, decode, detect, metrics, rulebook, worker |
+//! | reload | alert, config, detect, metrics, rulebook, worker |
 //! | watch | announce, clock, folder, intake, metrics, ration |
 //! | aws | alert, announce, clock, config, fetch, intake, metrics |
 //! | admin | intake, metrics |
@@ -80,8 +80,8 @@
 //!
 //! # What is deliberately absent
 //!
-//! Correlations, grouping and first-seen detections are refused when rules are loaded; durable state, replay
-//! from S3, integrity checks and the audit commands answer that they are not available.
+//! Correlations, grouping and first-seen detections are read, but do not run yet; durable state, replay from S3,
+//! integrity checks and the audit commands answer that they are not available.
 
 pub mod admin;
 pub mod alert;

@@ -154,7 +154,7 @@ impl Metrics {
         self.0.anomalies.with_label_values(&[kind]).inc_by(count);
     }
 
-    /// An alert was raised for the first time.
+    /// An alert was raised for the first time: a `match`, `undecided`, or undecided and `withheld` from all sinks.
     pub fn alert(&self, rule: &str, status: &str) {
         self.0.alerts.with_label_values(&[rule, status]).inc();
     }

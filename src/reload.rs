@@ -17,10 +17,9 @@ use tracing::{error, info, warn};
 
 use crate::alert::Tool;
 use crate::config::{Config, ReloadOn};
-use crate::decode::Limits;
 use crate::detect::{Change, Detections};
 use crate::metrics::Metrics;
-use crate::rulebook::{self, Fault, Rulebook};
+use crate::rulebook::{self, Fault, Pack, Rulebook};
 use crate::worker::{Current, Inspection};
 
 /// How often rule files are looked at for changes.
@@ -28,9 +27,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What workers need to know to run these detections.
 #[must_use]
-pub fn inspection(rulebook: Rulebook, limits: Limits) -> Inspection {
-    let tool = Tool { version: env!("CARGO_PKG_VERSION"), pack: rulebook.identity() };
-    Inspection { detections: Detections::new(rulebook.rules), tool, limits }
+pub fn inspection(config: &Config, rulebook: Rulebook) -> Inspection {
+    let tool =
+        Tool { version: env!("CARGO_PKG_VERSION"), pack: rulebook.identity(), undecided: config.undecided };
+    Inspection { detections: Detections::new(rulebook.rules), tool, limits: config.limits.decode() }
+}
+
+/// Compiles what the configuration names.
+#[must_use]
+pub fn rulebook(config: &Config) -> Rulebook {
+    let pack = if config.default_detections { Pack::Runs } else { Pack::Absent };
+    Rulebook::open(&config.detections, pack, config.values.as_deref())
 }
 
 /// Whatever asks for a reload, from before the detections are read for the first time.
@@ -50,7 +57,7 @@ impl Reload {
     /// The signal cannot be caught.
     pub fn new(config: &Config) -> io::Result<Self> {
         let hangups = signal(SignalKind::hangup())?;
-        let files = (config.reload == ReloadOn::Change).then(|| Files::new(&config.detections));
+        let files = (config.reload == ReloadOn::Change).then(|| Files::new(files(config)));
         Ok(Self { config: Arc::new(config.clone()), hangups, files })
     }
 
@@ -93,7 +100,12 @@ async fn change(files: Option<&mut Files>) {
     }
 }
 
-/// The rule files of the user.
+/// What the detections of the user are read from.
+fn files(config: &Config) -> Vec<PathBuf> {
+    config.detections.iter().chain(&config.values).cloned().collect()
+}
+
+/// The rule files of the user, and what goes with them.
 #[derive(Debug)]
 struct Files {
     paths: Vec<PathBuf>,
@@ -104,9 +116,9 @@ struct Files {
 }
 
 impl Files {
-    fn new(paths: &[PathBuf]) -> Self {
-        let now = rulebook::fingerprint(paths);
-        Self { paths: paths.to_vec(), read: now, seen: now }
+    fn new(paths: Vec<PathBuf>) -> Self {
+        let now = rulebook::fingerprint(&paths);
+        Self { paths, read: now, seen: now }
     }
 
     /// Waits until they hold something else than what was read. What is still being written differs from one
@@ -136,10 +148,10 @@ struct Reading {
 impl Reading {
     fn of(config: &Config) -> Self {
         let watched = config.reload == ReloadOn::Change;
-        let fingerprint = watched.then(|| rulebook::fingerprint(&config.detections));
-        let mut book = Rulebook::open(&config.detections, config.default_detections);
+        let fingerprint = watched.then(|| rulebook::fingerprint(&files(config)));
+        let mut book = rulebook(config);
         let faults = std::mem::take(&mut book.faults);
-        let inspection = inspection(book, config.limits.decode());
+        let inspection = inspection(config, book);
         Self { fingerprint, faults, inspection, keep_going: config.keep_going }
     }
 

@@ -185,9 +185,9 @@ impl Keeper {
             None => None,
         };
         if taken.is_none() {
-            self.metrics.alert(&alert.rule, alert.status.as_str());
+            self.metrics.alert(&alert.rule, alert.counted_as());
         }
-        let missing = self.send(alert, taken);
+        let missing = if alert.is_withheld { SinkSet::default() } else { self.send(alert, taken) };
         if missing == SinkSet::default() {
             self.settle(alert.id, Entry::Delivered);
             return false;
@@ -306,6 +306,7 @@ mod tests {
             revision: 1,
             status: Status::Match,
             level,
+            is_withheld: false,
             rule: "rule".into(),
             time: None,
             document: format!("{{\"n\":{number}}}"),
@@ -372,6 +373,18 @@ mod tests {
         assert_eq!(fixture.state.commit(alerts).await, Settled::Delivered);
         assert_eq!(fixture.lines("low"), [r#"{"n":2}"#, r#"{"n":3}"#]);
         assert_eq!(fixture.lines("high"), [r#"{"n":3}"#]);
+    }
+
+    #[tokio::test]
+    async fn what_is_withheld_is_counted_once_and_goes_nowhere() {
+        let fixture = Fixture::new(&[("a", Level::Low, true)]);
+        for _ in 0..2 {
+            let withheld = Alert { is_withheld: true, ..alert(1, Level::High) };
+            assert_eq!(fixture.state.commit(vec![withheld]).await, Settled::Delivered);
+        }
+        assert!(fixture.lines("a").is_empty());
+        let text = fixture.metrics.render();
+        assert!(text.contains("trailhound_alerts_total{rule=\"rule\",status=\"withheld\"} 1"), "{text}");
     }
 
     #[tokio::test]

@@ -192,7 +192,7 @@ fn alerting<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::OriginKind;
+    use crate::alert::{OriginKind, Undecided};
     use crate::sigma::{RuleFile, compile};
 
     const ORIGIN: Origin<'_> = Origin {
@@ -217,7 +217,7 @@ mod tests {
         let text = selections.iter().map(text).collect::<Vec<_>>().join("---\n");
         let compiled = compile(&[RuleFile { name: "x".into(), text, named: false }]);
         assert!(compiled.problems.is_empty(), "{:?}", compiled.problems);
-        let tool = Tool { version: "1", pack: selections.concat() };
+        let tool = Tool { version: "1", pack: selections.concat(), undecided: Undecided::default() };
         Inspection { detections: Detections::new(compiled.rules), tool, limits: LIMITS }
     }
 

@@ -3,12 +3,10 @@
 //! An [`Alert`] is made once, in the worker that found the hit: its id, and the document as the text that
 //! every sink sends. Nothing of the event is needed after that.
 
-mod actor;
 mod id;
 mod mask;
 mod sink;
 mod summary;
-mod target;
 
 use std::sync::Arc;
 
@@ -16,14 +14,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-pub use actor::{Actor, ActorKind};
 pub use id::AlertId;
 pub use sink::*;
 pub use summary::is_deceptive;
-pub use target::Target;
 
 use crate::detect::{Hit, Status};
-use crate::event::Outcome;
+use crate::event::{Actor, Outcome, Target};
 use crate::sigma::Level;
 use summary::Facts;
 
@@ -41,8 +37,10 @@ pub struct Alert {
     pub revision: u32,
     /// Whether the hit is certain.
     pub status: Status,
-    /// The level of its detection.
+    /// The level of its detection, or the one that undecided alerts have.
     pub level: Level,
+    /// Whether it is counted only, and goes to no sink.
+    pub is_withheld: bool,
     /// The id of its detection.
     pub rule: Arc<str>,
     /// The time of the event.
@@ -94,6 +92,24 @@ pub struct Tool {
     pub version: &'static str,
     /// What the set of detections is known by: 16 digits of a hash over all of them.
     pub pack: String,
+    /// How it tells what it could not decide.
+    #[serde(skip)]
+    pub undecided: Undecided,
+}
+
+/// How alerts are told of hits that are not certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undecided {
+    /// Their level; that of the detection if there is none.
+    pub level: Option<Level>,
+    /// Whether sinks get them. Those that no sink gets are counted.
+    pub deliver: bool,
+}
+
+impl Default for Undecided {
+    fn default() -> Self {
+        Self { level: None, deliver: true }
+    }
 }
 
 /// The alert document, in the order in which people read it.
@@ -121,6 +137,8 @@ struct Document<'d> {
     user_agent: Option<&'d str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     undecided: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amends: Option<AlertId>,
     event: &'d RawValue,
     origin: &'d Origin<'d>,
 }
@@ -139,6 +157,12 @@ struct RuleFacts<'d> {
 }
 
 impl Alert {
+    /// The id of the alert that the detection has for the event which this one corrects, if it does.
+    fn amended(hit: &Hit<'_>) -> Option<AlertId> {
+        let corrected = hit.event.corrects()?;
+        Some(AlertId::of_event(Status::Match.as_str(), &hit.rule.id, &corrected))
+    }
+
     /// The id that the alert of a hit has.
     #[must_use]
     pub fn id_of(hit: &Hit<'_>) -> AlertId {
@@ -150,8 +174,12 @@ impl Alert {
     pub fn of(hit: &Hit<'_>, origin: &Origin<'_>, detected_at: Option<Timestamp>, tool: &Tool) -> Self {
         let Hit { rule, status, event } = *hit;
         let (actor, target, outcome) = (Actor::of(event), Target::of(event), event.outcome());
-        let facts = Facts { rule, event, actor: &actor, target: target.as_ref(), outcome: &outcome };
+        let facts = Facts { rule, event, outcome: &outcome };
         let id = Self::id_of(hit);
+        let (level, is_withheld) = match status {
+            Status::Match => (rule.level, false),
+            Status::Undecided => (tool.undecided.level.unwrap_or(rule.level), !tool.undecided.deliver),
+        };
         let text = |key| event.text(&[key]).filter(|text| !text.is_empty());
         let (account, region) = (text("recipientAccountId"), text("awsRegion"));
         let (source_ip, user_agent) = (text("sourceIPAddress"), text("userAgent"));
@@ -165,7 +193,7 @@ impl Alert {
             version: DOCUMENT_VERSION,
             revision: 1,
             status: status.as_str(),
-            level: rule.level.as_str(),
+            level: level.as_str(),
             summary: facts.summary(status == Status::Undecided),
             time,
             detected_at,
@@ -195,8 +223,9 @@ impl Alert {
             user_agent: user_agent.as_deref(),
             undecided: match status {
                 Status::Match => Vec::new(),
-                Status::Undecided => event.omitted().names().collect(),
+                Status::Undecided => event.unknown().names().collect(),
             },
+            amends: Self::amended(hit),
             event: &masked,
             origin,
         };
@@ -204,12 +233,19 @@ impl Alert {
             id,
             revision: 1,
             status,
-            level: rule.level,
+            level,
+            is_withheld,
             rule: rule.id.as_str().into(),
             time,
             document: serde_json::to_string(&document)
                 .expect("texts, numbers and checked JSON can be written"),
         }
+    }
+
+    /// How it is counted: by its status, or as `withheld`.
+    #[must_use]
+    pub fn counted_as(&self) -> &'static str {
+        if self.is_withheld { "withheld" } else { self.status.as_str() }
     }
 
     /// The idempotency key: the id, with the revision behind it from the second on.
@@ -263,6 +299,10 @@ trailhound: {summary: '{actor.name} created {target.name}', response: Ask.}
 ";
 
     fn alerts(record: &str, stored_at: Option<&str>) -> Vec<Alert> {
+        alerts_of(Undecided::default(), record, stored_at)
+    }
+
+    fn alerts_of(undecided: Undecided, record: &str, stored_at: Option<&str>) -> Vec<Alert> {
         let file = RuleFile { name: "x".into(), text: RULE.into(), named: false };
         let detections = Detections::new(compile(&[file]).rules);
         let origin = Origin {
@@ -275,7 +315,7 @@ trailhound: {summary: '{actor.name} created {target.name}', response: Ask.}
             received_at: None,
             stored_at: stored_at.map(|time| time.parse().unwrap()),
         };
-        let tool = Tool { version: "1", pack: "p".into() };
+        let tool = Tool { version: "1", pack: "p".into(), undecided };
         let mut alerts = Vec::new();
         detections
             .detect_alone(record.as_bytes(), &mut Scratch::default(), &mut |hit| {
@@ -341,6 +381,47 @@ trailhound: {summary: '{actor.name} created {target.name}', response: Ask.}
         assert_eq!(document["status"], "undecided");
         assert_eq!(document["undecided"], serde_json::json!(["requestParameters"]));
         assert_ne!(doubt.id, alert.id);
+    }
+
+    #[test]
+    fn what_is_undecided_is_told_as_asked() {
+        let omitted = RECORD.replace(r#"{"userName":"bob","n":1.50}"#, r#"{"omitted":true}"#);
+        let usual = alerts(&omitted, None).remove(0);
+        assert_eq!((usual.level, usual.is_withheld, usual.counted_as()), (Level::High, false, "undecided"));
+        let settings = Undecided { level: Some(Level::Low), deliver: false };
+        let lower = alerts_of(settings, &omitted, None).remove(0);
+        assert_eq!((lower.level, lower.is_withheld, lower.counted_as()), (Level::Low, true, "withheld"));
+        assert_eq!(lower.id, usual.id);
+        let document: serde_json::Value = serde_json::from_str(&lower.document).unwrap();
+        assert_eq!((&document["level"], &document["rule"]["level"]), (&"low".into(), &"high".into()));
+        let certain = alerts_of(settings, RECORD, None).remove(0);
+        assert_eq!((certain.level, certain.is_withheld, certain.counted_as()), (Level::High, false, "match"));
+    }
+
+    #[test]
+    fn a_correction_names_the_alert_that_it_amends() {
+        let original = alerts(RECORD, None).remove(0);
+        let addendum = |reason: &str, id: &str| {
+            let addendum = format!(
+                r#"{{"addendum":{{"reason":"{reason}","updatedFields":"requestParameters","originalEventID":{id}}},"#
+            );
+            let record = RECORD.replace(r#""e-1""#, r#""e-2""#).replacen("{ ", &addendum, 1);
+            alerts(&record, None).remove(0)
+        };
+        let cases = [
+            ("UPDATED_DATA", r#""e-1""#, Some(original.id.to_string())),
+            ("SERVICE_OUTAGE", r#""e-1""#, None),
+            ("DELIVERY_DELAY", r#""e-1""#, None),
+            ("UPDATED_DATA", r#""""#, None),
+            ("UPDATED_DATA", "null", None),
+        ];
+        for (reason, id, expected) in cases {
+            let alert = addendum(reason, id);
+            let document: serde_json::Value = serde_json::from_str(&alert.document).unwrap();
+            let amends = document.get("amends").map(|id| id.as_str().unwrap().to_owned());
+            assert_eq!(amends, expected, "{reason} {id}");
+            assert_ne!(alert.id, original.id);
+        }
     }
 
     #[test]

@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::event::{Event, FieldPath, Outcome};
+use crate::event::{Event, FieldPath, Omitted, Outcome};
 use crate::sigma::{Piece, Rule};
 
-use super::actor::Actor;
 use super::mask::{is_secret, masked_text};
-use super::target::Target;
 
 /// Characters of one field, and of the whole sentence.
 const MAX_FIELD: usize = 120;
@@ -17,8 +15,6 @@ const MAX_SENTENCE: usize = 400;
 pub(super) struct Facts<'f, 'e> {
     pub(super) rule: &'f Rule,
     pub(super) event: &'f Event<'e>,
-    pub(super) actor: &'f Actor<'e>,
-    pub(super) target: Option<&'f Target<'e>>,
     pub(super) outcome: &'f Outcome<'e>,
 }
 
@@ -29,11 +25,7 @@ impl Facts<'_, '_> {
         let title = &self.rule.title;
         let mut sentence = match &self.rule.extension.summary {
             _ if undecided => {
-                let omitted = self.event.omitted().names().collect::<Vec<_>>().join(", ");
-                format!(
-                    "Undecided, as CloudTrail left out {omitted}: {}; this may be \"{title}\"",
-                    self.call()
-                )
+                format!("Undecided, as {}: {}; this may be \"{title}\"", self.doubt(), self.call())
             }
             None => format!("{title}: {}", self.call()),
             Some(template) => template
@@ -53,6 +45,17 @@ impl Facts<'_, '_> {
         safe(&sentence)
     }
 
+    /// Why a detection could not decide.
+    fn doubt(&self) -> String {
+        let names = |containers: Omitted| containers.names().collect::<Vec<_>>().join(", ");
+        match self.event.omitted() {
+            omitted if omitted.is_empty() => {
+                format!("{} holds a document beyond the limits", names(self.event.unknown()))
+            }
+            omitted => format!("CloudTrail left out {}", names(omitted)),
+        }
+    }
+
     /// Who called what, and where.
     fn call(&self) -> String {
         let [actor, call, account, region] = ["actor.name", "eventName", "account", "region"];
@@ -70,31 +73,25 @@ impl Facts<'_, '_> {
     fn value(&self, name: &str) -> Option<Cow<'_, str>> {
         let text = |key| self.event.text(&[key]);
         match name {
-            "actor.name" => self.actor.name.clone(),
-            "actor.arn" => self.actor.arn.clone(),
-            "actor.account" => self.actor.account.clone(),
-            "actor.type" => self.actor.identity_type.clone(),
-            "actor.session_issuer" => self.actor.session_issuer.clone(),
-            "actor.access_key_id" => self.actor.access_key_id.clone(),
-            "target.kind" => self.target.map(|target| target.kind.clone()),
-            "target.name" => self.target.map(|target| target.name.clone()),
-            "target.arn" => self.target.and_then(|target| target.arn.clone()),
-            "account" => text("recipientAccountId").or_else(|| self.actor.account.clone()),
+            "account" => text("recipientAccountId").or_else(|| self.found("actor.account")),
             "region" => text("awsRegion"),
             "source_ip" => text("sourceIPAddress"),
             "user_agent" => text("userAgent"),
             "error_code" => text("errorCode"),
             path if path.split('.').any(is_secret) => Some("[masked]".into()),
-            path => {
-                let mut found = None;
-                FieldPath::new(path).any(self.event.root(), &mut |value| {
-                    let text = value.scalar_text().unwrap_or_else(|| value.to_json().into());
-                    found = (!value.is_null()).then(|| masked_text(&text).into_owned());
-                    found.is_some()
-                });
-                found.map(Cow::Owned)
-            }
+            path => self.found(path),
         }
+    }
+
+    /// The first value at a path that is not null.
+    fn found(&self, path: &str) -> Option<Cow<'_, str>> {
+        let mut found = None;
+        self.event.any(&FieldPath::new(path), &mut |value| {
+            let text = value.scalar_text().unwrap_or_else(|| value.to_json().into());
+            found = (!value.is_null()).then(|| masked_text(&text).into_owned());
+            found.is_some()
+        });
+        found.map(Cow::Owned)
     }
 }
 
@@ -153,14 +150,7 @@ mod tests {
         let rule = compile(&[file]).rules.remove(0);
         Parser::default()
             .parse(record.as_bytes(), |event| {
-                let (actor, target, outcome) = (Actor::of(&event), Target::of(&event), event.outcome());
-                let facts = Facts {
-                    rule: &rule,
-                    event: &event,
-                    actor: &actor,
-                    target: target.as_ref(),
-                    outcome: &outcome,
-                };
+                let facts = Facts { rule: &rule, event: &event, outcome: &event.outcome() };
                 facts.summary(undecided)
             })
             .unwrap()
@@ -168,19 +158,21 @@ mod tests {
 
     #[test]
     fn sentences() {
-        let record = r#"{"eventName":"CreateUser","awsRegion":"us-east-1","recipientAccountId":"1","userIdentity":{"type":"IAMUser","userName":"ann"},"requestParameters":{"userName":"bob","tags":["x"]}}"#;
+        let record = r#"{"eventName":"CreateUser","awsRegion":"us-east-1","recipientAccountId":"1","userIdentity":{"type":"IAMUser","userName":"ann"},"requestParameters":{"userName":"bob","tags":["x"],"policy":"{\"Statement\":{\"Action\":\"iam:*\"}}"}}"#;
         let cases = [
             ("{actor.name} created {target.kind} {target.name} in {account}", "ann created user bob in 1"),
             ("", "T: ann called CreateUser in 1 (us-east-1)"),
             ("{requestParameters.userName} {requestParameters.nothing}", "bob (unknown)"),
             ("tags {requestParameters.tags}", r#"tags ["x"]"#),
+            ("{requestParameters.policy.Statement.Action} by a {actor.kind}", "iam:* by a user"),
         ];
         for (template, expected) in cases {
             assert_eq!(summary(template, record, false), expected);
         }
         let failed = record.replace("{\"eventName\"", r#"{"errorCode":"AccessDenied","eventName""#);
         assert_eq!(summary("{actor.name} tried", &failed, false), "ann tried — failed: AccessDenied");
-        let omitted = record.replace(r#"{"userName":"bob","tags":["x"]}"#, r#"{"omitted":true}"#);
+        let parameters = record.find(r#"{"userName":"bob""#).unwrap();
+        let omitted = format!(r#"{}{{"omitted":true}}}}"#, &record[..parameters]);
         assert_eq!(
             summary("{actor.name} surely did it", &omitted, true),
             "Undecided, as CloudTrail left out requestParameters: ann called CreateUser in 1 (us-east-1); this may be \"T\""

@@ -31,7 +31,7 @@ fn open_one(config: &Config, path: &Path) -> Result<Inspection, Exit> {
     let is_pack = path.as_os_str() == OsStr::new(PACK);
     let detections = if is_pack { Vec::new() } else { vec![path.to_owned()] };
     let config = Config { detections, default_detections: is_pack, ..config.clone() };
-    Ok(reload::inspection(terminal::rulebook(&config)?, config.limits.decode()))
+    Ok(reload::inspection(&config, terminal::rulebook(&config)?))
 }
 
 /// A difference as a line of JSON.

@@ -47,7 +47,7 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
         Some(paths) => backtest::open(&config, paths)?,
         None => {
             let book = terminal::rulebook(&config)?;
-            Sets::One(Box::new(reload::inspection(book, config.limits.decode())))
+            Sets::One(Box::new(reload::inspection(&config, book)))
         }
     };
     if !args.quiet && window != Window::default() {
@@ -398,6 +398,9 @@ fn found(summary: &Summary) -> Vec<(&'static str, String)> {
     if summary.undecided > 0 {
         let text = format!("{} of them: CloudTrail left out what they ask for", grouped(summary.undecided));
         rows.push(("undecided", text));
+    }
+    if summary.withheld > 0 {
+        rows.push(("withheld", format!("{} undecided alerts beside them", grouped(summary.withheld))));
     }
     rows
 }

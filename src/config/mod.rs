@@ -18,7 +18,9 @@ use url::Url;
 
 pub use value::{Place, Problem};
 
-use crate::alert::{Egress, Format, MOST_SINKS, Secret, SinkSettings, SinkTarget, WebhookSettings};
+use crate::alert::{
+    Egress, Format, MOST_SINKS, Secret, SinkSettings, SinkTarget, Undecided, WebhookSettings,
+};
 use crate::decode;
 use crate::sigma::Level;
 use reader::Reader;
@@ -40,6 +42,8 @@ pub struct Config {
     pub keep_going: bool,
     /// When detections are read again.
     pub reload: ReloadOn,
+    /// What the placeholders in rules stand for.
+    pub values: Option<PathBuf>,
     /// Where metrics and health are served.
     pub listen: Option<SocketAddr>,
     /// Where state is kept.
@@ -56,6 +60,8 @@ pub struct Config {
     pub allow_http: BTreeSet<String>,
     /// Sinks, in the order of the file.
     pub sinks: Vec<SinkSettings>,
+    /// How alerts are told that could not be decided.
+    pub undecided: Undecided,
     /// Bounds.
     pub limits: Limits,
     /// Whether the environment names an endpoint for AWS, which is then somebody else's.
@@ -174,6 +180,8 @@ pub struct Flags {
     pub no_default_detections: bool,
     /// `--keep-going`
     pub keep_going: bool,
+    /// `--values`
+    pub values: Option<PathBuf>,
     /// `--listen`
     pub listen: Option<SocketAddr>,
     /// `--state`
@@ -265,6 +273,10 @@ impl Config {
                 record: reader.bytes("record").unwrap_or(defaults.record),
             })
         });
+        let undecided = reader.table("undecided", |reader| {
+            let deliver = reader.flag("deliver").unwrap_or(true);
+            Some(Undecided { level: reader.parsed("level", "a level"), deliver })
+        });
         let mut sinks: Vec<SinkSettings> = Vec::new();
         sinks.extend(reader.tables("webhook", |reader| webhook(reader, &egress, variables)));
         sinks.extend(reader.tables("file", file_sink));
@@ -273,6 +285,7 @@ impl Config {
             default_detections: reader.flag("default_detections").unwrap_or(true),
             keep_going: reader.flag("keep_going").unwrap_or(false),
             reload: reload(reader),
+            values: reader.string("values").map(PathBuf::from),
             listen: reader.parsed("listen", "an address such as \"127.0.0.1:9187\""),
             state: reader.string("state").map(PathBuf::from),
             log: log(reader),
@@ -281,6 +294,7 @@ impl Config {
             watch: reader.strings("watch").into_iter().map(PathBuf::from).collect(),
             allow_http: egress.allow_http,
             sinks,
+            undecided: undecided.unwrap_or_default(),
             limits: limits.unwrap_or(defaults),
             custom_endpoint: false,
         }
@@ -332,6 +346,7 @@ impl Config {
         self.detections.extend(flags.detections);
         self.default_detections &= !flags.no_default_detections;
         self.keep_going |= flags.keep_going;
+        self.values = flags.values.or(self.values.take());
         self.listen = flags.listen.or(self.listen);
         self.state = flags.state.or(self.state.take());
         self.log.format = flags.log.unwrap_or(self.log.format);

@@ -6,6 +6,7 @@ use toml::{Table, Value};
 
 use super::{BucketConfig, Config, LogFormat, QueueConfig, ReloadOn, RoleConfig};
 use crate::alert::{Secret, SecretOrigin, SinkSettings, SinkTarget, WebhookSettings};
+use crate::sigma::Level;
 
 impl Config {
     /// The configuration as TOML. Of secrets it says where they come from, of webhook URLs only the host:
@@ -18,6 +19,9 @@ impl Config {
         put("default_detections", self.default_detections.into());
         put("keep_going", self.keep_going.into());
         put("reload", if self.reload == ReloadOn::Change { "change" } else { "signal" }.into());
+        if let Some(values) = &self.values {
+            put("values", values.display().to_string().into());
+        }
         if let Some(address) = self.listen {
             put("listen", address.to_string().into());
         }
@@ -34,6 +38,10 @@ impl Config {
             let sinks = self.sinks.iter().filter(is_webhook).map(|sink| Value::Table(show_sink(sink)));
             put(key, Value::Array(sinks.collect()));
         }
+        let mut undecided = Table::new();
+        optional(&mut undecided, "level", self.undecided.level.map(Level::as_str));
+        undecided.insert("deliver".into(), self.undecided.deliver.into());
+        put("undecided", undecided.into());
         let mut limits = Table::new();
         limits.insert("in_flight".into(), bytes(self.limits.in_flight));
         limits.insert("inflated".into(), bytes(self.limits.inflated));

@@ -41,6 +41,10 @@ required = false
 name = "local"
 path = "/var/log/alerts.ndjson"
 
+[undecided]
+level = "low"
+deliver = false
+
 [limits]
 in_flight = "64MiB"
 "#;
@@ -60,6 +64,8 @@ fn a_full_file_is_read() {
     assert!(!config.sinks[1].required);
     assert_eq!(config.limits, Limits { in_flight: 64 << 20, ..Limits::default() });
     assert_eq!(config.grace, Duration::from_secs(10));
+    assert_eq!(config.undecided, Undecided { level: Some(Level::Low), deliver: false });
+    assert_eq!(read("", &[], Flags::default()).unwrap().undecided, Undecided::default());
 }
 
 #[test]
@@ -132,6 +138,9 @@ fn single_problems() {
         ("[limits]\nrecord = \"1GiB\"", "larger than"),
         ("[limits]\nin_flight = \"0B\"", "expected a size"),
         (&format!("{webhook}url = \"https://x/\"\ntimeout = \"0s\""), "more than nothing"),
+        ("[undecided]\nlevel = \"severe\"", "`severe` is no level"),
+        ("[undecided]\ndeliver = \"no\"", "true or false"),
+        ("[undecided]\nmin_level = \"low\"", "unknown key"),
         ("watch = [\"a\", \"a\"]", "watched twice"),
         ("allow_http = [\"http://x\"]", "names of hosts"),
         (&bucket.replace("https://", "https://u:p@"), "no credentials"),
@@ -177,11 +186,16 @@ fn flags_win_and_lists_add_up() {
         webhooks: vec!["http://127.0.0.1:1/".into()],
         detections: vec!["d".into()],
         no_default_detections: true,
+        values: Some("w.yml".into()),
         listen: Some("127.0.0.1:2".parse().unwrap()),
         log: Some(LogFormat::Json),
         ..Flags::default()
     };
-    let config = read("detections = [\"c\"]\nlisten = \"127.0.0.1:1\"", &[], flags).unwrap();
+    let file = "detections = [\"c\"]\nlisten = \"127.0.0.1:1\"\nvalues = \"v.yml\"";
+    let config = read(file, &[], flags).unwrap();
+    assert_eq!(config.values, Some(PathBuf::from("w.yml")));
+    let variable = read(file, &[("TRAILHOUND_VALUES", "x.yml")], Flags::default()).unwrap();
+    assert_eq!(variable.values, Some(PathBuf::from("x.yml")));
     assert_eq!(config.detections, [PathBuf::from("c"), PathBuf::from("d")]);
     assert_eq!(config.listen.unwrap().port(), 2);
     assert_eq!((config.queues.len(), config.sinks.len(), config.watch.len()), (1, 1, 1));

@@ -2,7 +2,7 @@
 //!
 //! CloudTrail leaves out the parameters of oversized requests. What cannot be known is not false: a leaf
 //! below an omitted container is *unknown*, and so is a keyword that was not found while something is
-//! missing. And, or and not follow Kleene.
+//! missing, and what may stand in a document beyond the bounds. And, or and not follow Kleene.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -86,18 +86,16 @@ fn at_least(wanted: usize, verdicts: impl Iterator<Item = Verdict>) -> Verdict {
 }
 
 fn field(path: &FieldPath, test: &Test, event: &Event<'_>) -> Verdict {
-    let omitted = |path: &FieldPath| event.omitted().contains(path.head());
-    let reference_omitted = matches!(test, Test::Reference(other, ..) if omitted(other));
-    if omitted(path) || reference_omitted {
+    let reference_unknown = matches!(test, Test::Reference(other, ..) if event.is_unknown(other));
+    if reference_unknown || event.is_unknown(path) {
         return Verdict::Unknown;
     }
-    let root = event.root();
     let holds = match test {
         Test::Reference(other, relation, case) => {
-            let others = Others::gather(other, root, *relation, *case);
-            path.any(root, &mut |value| scalars(value, &mut |text| others.relate(text)))
+            let others = Others::gather(other, event, *relation, *case);
+            event.any(path, &mut |value| scalars(value, &mut |text| others.relate(text)))
         }
-        test => holds(test, &|test| path.any(root, test)),
+        test => holds(test, &|test| event.any(path, test)),
     };
     Verdict::from(holds)
 }
@@ -185,9 +183,9 @@ enum Others {
 }
 
 impl Others {
-    fn gather(path: &FieldPath, root: Value<'_>, relation: Relation, case: Case) -> Self {
+    fn gather(path: &FieldPath, event: &Event<'_>, relation: Relation, case: Case) -> Self {
         let mut texts = HashSet::new();
-        path.any(root, &mut |value| {
+        event.any(path, &mut |value| {
             scalars(value, &mut |text| {
                 texts.insert(case.apply(text).into_owned());
                 false

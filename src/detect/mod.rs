@@ -10,6 +10,7 @@ mod evaluate;
 mod index;
 mod need;
 mod table;
+pub mod windows;
 
 pub use change::Change;
 pub use evaluate::{Verdict, evaluate};

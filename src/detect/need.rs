@@ -111,7 +111,7 @@ impl Need {
         let (reach, leaf) = match (test, negated) {
             (Test::Reference(..), true) => return Need::default(),
             // Without the other field nothing can be told of this one.
-            (Test::Reference(other, ..), _) if CONTAINERS.contains(&other.head()) => return Need::default(),
+            (Test::Reference(other, ..), _) if other.may_be_unknown() => return Need::default(),
             (Test::Reference(..), false) | (Test::Null | Test::Exists(false), true) => {
                 (Reach::Loose, Leaf { test: Test::Exists(true), negated: false })
             }
@@ -120,10 +120,12 @@ impl Need {
             }
             (_, false) => (Reach::Loose, Leaf { test: test.clone(), negated }),
         };
-        if reach == Reach::Exact && !path.is_top() || !Keys::can_find(path) {
+        // In a document keys are escaped or encoded, and of a derived field the record has no key.
+        let Some(path) = path.in_record().filter(|path| Keys::can_find(path)) else { return Need::default() };
+        if reach == Reach::Exact && !path.is_top() {
             return Need::default();
         }
-        Need(vec![Demand(vec![Anchor::Field { path: path.clone(), reach, leaf }])])
+        Need(vec![Demand(vec![Anchor::Field { path: path.into_owned(), reach, leaf }])])
     }
 
     /// Both must hold.

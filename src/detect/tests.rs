@@ -297,6 +297,72 @@ fn omitted_parameters_are_unknown() {
 }
 
 #[test]
+fn documents_in_strings_are_looked_into() {
+    let record = |policy: &str| {
+        let policy = serde_json::Value::from(policy);
+        format!(r#"{{"eventName":"PutUserPolicy","requestParameters":{{"policyDocument":{policy}}}}}"#)
+    };
+    let plain =
+        record(r#"{"Statement":[{"Effect":"Allow","Action":["s3:*"]},{"Action":"*","Resource":"*"}]}"#);
+    let encoded = record("%7B%22Statement%22%3A%7B%22Action%22%3A%22*%22%2C%22Effect%22%3A%22Deny%22%7D%7D");
+    let deep = record(&format!(r#"{{"Statement":{}{}}}"#, "[".repeat(99), "]".repeat(99)));
+    let cases = [
+        (r"Statement.Action: '\*'", &plain, Verdict::Yes),
+        (r"Statement.Action: '\*'", &encoded, Verdict::Yes),
+        ("Statement.Action: 's3:*'", &plain, Verdict::Yes),
+        ("Statement.Action: 's3:*'", &encoded, Verdict::No),
+        ("Statement.Effect: Deny", &plain, Verdict::No),
+        ("Statement|contains: '\"Action\":\"*\",\"Resource\":\"*\"'", &plain, Verdict::Yes),
+        ("Statement.Sid: null", &plain, Verdict::Yes),
+        ("Statement.Sid|exists: true", &encoded, Verdict::No),
+        ("Statement.Sid|fieldref: eventName", &plain, Verdict::No),
+        ("Statement.Sid: null", &deep, Verdict::Unknown),
+        ("Statement.Action: x", &deep, Verdict::Unknown),
+    ];
+    for (item, record, expected) in cases {
+        assert_eq!(verdict(&format!("requestParameters.policyDocument.{item}"), record), expected, "{item}");
+    }
+    let whole = "requestParameters.policyDocument|contains: '%22Deny%22'";
+    assert_eq!(verdict(whole, &encoded), Verdict::Yes);
+    assert_eq!(verdict("eventName|fieldref: requestParameters.policyDocument.x", &deep), Verdict::Unknown);
+}
+
+#[test]
+fn actor_and_target_are_fields() {
+    let record = r#"{"eventName":"AttachUserPolicy","userIdentity":{"type":"IAMUser","arn":"arn:aws:iam::1:user/ann","accountId":1,"userName":"ann"},"additionalEventData":{"MFAUsed":"No"},"requestParameters":{"userName":"bob"},"actor":{"name":"eve"},"target":"eve"}"#;
+    let omitted = record.replace(r#"{"userName":"bob"}"#, r#"{"omitted":true}"#);
+    let answered = record.replace(r#""actor""#, r#""responseElements":{"omitted":true},"x""#);
+    let nobody = answered.replace("bob", "");
+    let signed_in = record.replace(r#"{"MFAUsed":"No"}"#, r#"{"omitted":true}"#);
+    let cases = [
+        ("actor.name: Ann", record, Verdict::Yes),
+        ("actor.name: eve", record, Verdict::No),
+        ("actor.kind: user", record, Verdict::Yes),
+        ("actor.type|endswith: user", record, Verdict::Yes),
+        ("actor.arn|contains: ':user/'", record, Verdict::Yes),
+        ("actor.account: '1'", record, Verdict::Yes),
+        ("actor.account|fieldref: userIdentity.accountId", record, Verdict::Yes),
+        ("actor.mfa: false", record, Verdict::Yes),
+        ("actor.mfa: false", &signed_in, Verdict::Unknown),
+        ("actor.kind: user", &signed_in, Verdict::Yes),
+        ("actor.access_key_id: null", record, Verdict::Yes),
+        ("actor.session_issuer|exists: true", record, Verdict::No),
+        ("target: eve", record, Verdict::Yes),
+        ("target.name: bob", record, Verdict::Yes),
+        ("target.name|fieldref: userIdentity.userName", record, Verdict::No),
+        ("target.kind: user", record, Verdict::Yes),
+        ("target.name: bob", &omitted, Verdict::Unknown),
+        ("userIdentity.userName|fieldref: target.name", &omitted, Verdict::Unknown),
+        ("target.name: bob", &answered, Verdict::Yes),
+        ("target.name: bob", &nobody, Verdict::Unknown),
+        ("target.name: bob", r#"{"eventName":"A"}"#, Verdict::No),
+    ];
+    for (selection, record, expected) in cases {
+        assert_eq!(verdict(selection, record), expected, "{selection} on {record}");
+    }
+}
+
+#[test]
 fn attempts_can_be_left_out() {
     let text = rule(1, "s: {eventName: A}\ncondition: s") + "trailhound: {attempts: success}\n";
     let detections = detections(&[text]);
@@ -375,6 +441,11 @@ fn the_index_narrows_what_it_can() {
         ("s: {a.b: x}\ncondition: not s", Narrowing::None),
         ("s: ['*']\ncondition: s", Narrowing::None),
         ("s: {a/b: x}\ncondition: s", Narrowing::None),
+        ("s: {requestParameters.a: x}\ncondition: s", Narrowing::Field),
+        ("s: {requestParameters.a.b: x}\ncondition: s", Narrowing::None),
+        ("s: {a.b.c: x}\ncondition: s", Narrowing::Field),
+        ("s: {actor.arn: x}\ncondition: s", Narrowing::Field),
+        ("s: {actor.name: x}\ncondition: s", Narrowing::None),
     ];
     for (detection, expected) in cases {
         let detections = detections(&[rule(1, detection)]);
@@ -413,7 +484,10 @@ fn hits_come_in_the_order_of_ids() {
 }
 
 /// Keys and texts that collide with each other in every way that could fool the index.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 16] = [
+    r#""accountId""#,
+    r#""actor""#,
+    r#""userName""#,
     r#""userIdentity.type""#,
     r#""b""#,
     r#""sourceIPAddress""#,
@@ -428,7 +502,14 @@ const KEYS: [&str; 13] = [
     r#""a.b""#,
     r#""a""#,
 ];
-const SCALARS: [&str; 22] = [
+const SCALARS: [&str; 29] = [
+    r#""{\"a\":\"Root\",\"b\":22}""#,
+    r#""%7B%22a%22%3A%22CreateUser%22%2C%22b%22%3Anull%7D""#,
+    r#""{\"a\":{\"b\":\"keyword\"}""#,
+    r#""[{\"\u0061\": \"createuser\"},{\"type\":\"{\\\"b\\\":\\\"Root\\\"}\"}]""#,
+    r#""%5B%7B%22type%22:22""#,
+    r#""{\"a\":\"\\ud83d keyword\",\"a\":\"x\"}""#,
+    r#""{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}""#,
     r#""10.1.2.3""#,
     r#""eventName""#,
     r#""\"a\": 22""#,
@@ -476,6 +557,13 @@ fn record() -> impl Strategy<Value = String> {
     let plain = prop::sample::select(
         &[
             r#""a":"Root""#,
+            r#""requestParameters":{"a":"{\"b\":\"Root\"}","b":"%7B%22type%22%3A%22Createx%22%7D"}"#,
+            r#""requestParameters":{"a":{"b":"{\"a\":[{\"b\":22},{\"b\":\"keyword\"}]}"},"userName":"root"}"#,
+            r#""requestParameters":"{\"a\":{\"b\":\"Root\"}}""#,
+            r#""responseElements":{"reason":"responseElements too large"}"#,
+            r#""additionalEventData":{"omitted":"true"}"#,
+            r#""userIdentity":{"type":"Root","accountId":22,"arn":"Createx"}"#,
+            r#""actor":{"account":"22","type":"Root"}"#,
             r#""a":"keyword x""#,
             r#""userIdentity":{"type":"ROOT"}"#,
             r#""a":{"b":"Createx"}"#,
@@ -523,6 +611,15 @@ fn selection() -> impl Strategy<Value = String> {
             "b",
             "type",
             "a.b.eventName",
+            "requestParameters.a.b",
+            "requestParameters.b.type",
+            "requestParameters.a.b.a.b",
+            "requestParameters.a.type.b",
+            "actor.account",
+            "actor.type",
+            "actor.kind",
+            "actor.mfa",
+            "target.name",
         ][..],
     );
     let modifier = prop::sample::select(
@@ -568,7 +665,9 @@ fn selection() -> impl Strategy<Value = String> {
             "|exists" => ["true", "false"][values.len() % 2].to_owned(),
             "|lt" | "|gte" => "30".to_owned(),
             "|cidr" => ["10.0.0.0/8", "10.1.2.0/24"][values.len() % 2].to_owned(),
-            "|fieldref" => ["a", "requestParameters.a"][values.len() % 2].to_owned(),
+            "|fieldref" => ["a", "requestParameters.a", "requestParameters.a.b", "target.name", "actor.mfa"]
+                [values.iter().map(|value| value.len()).sum::<usize>() % 5]
+                .to_owned(),
             "" | "|neq" | "|cased" => format!("[{}]", values.join(", ")),
             _ => format!("[{}]", values.join(", ").replace('~', "x").replace("''", "x")),
         };

@@ -2,17 +2,22 @@
 //!
 //! Most records are decided by the values of a few [`Keys`] and never parsed. The rest is parsed once, on
 //! buffers that the caller keeps, into an [`Event`] that borrows from the record. Field names are those of
-//! the CloudTrail record reference; nothing here knows which of them a detection asks for.
+//! the CloudTrail record reference; nothing here knows which of them a detection asks for. What is worked out
+//! of a record, its actor, its target and the documents within its strings, is so when the first path asks.
 //!
 //! Parsing is forgiving where dropping the record would hide it: a record that the fast parser refuses
 //! (lone surrogates, numbers beyond 64 bits, bytes that are not UTF-8) is read by the slow one, repaired if
 //! need be. The slow parser alone is the oracle that the fast one must equal.
 
+mod actor;
+mod beside;
+mod document;
 mod extent;
 mod keys;
 mod outcome;
 mod parse;
 mod path;
+mod target;
 mod tokens;
 mod value;
 
@@ -20,11 +25,14 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
+pub use actor::{Actor, ActorKind};
+use beside::Beside;
 pub use extent::Extent;
 pub use keys::{Escaped, Keys, Others, Place, Raw, Record, Sightings};
 pub use outcome::Outcome;
 pub use parse::{MAX_DEPTH, Parser, Undecodable};
 pub use path::FieldPath;
+pub use target::Target;
 use tokens::compact;
 pub use tokens::{Token, Tokens};
 pub use value::{Kind, Number, Scalar, Value};
@@ -32,6 +40,9 @@ pub use value::{Kind, Number, Scalar, Value};
 /// The top-level fields whose content CloudTrail leaves out when it is too large.
 pub const CONTAINERS: [&str; 4] =
     ["requestParameters", "responseElements", "additionalEventData", "serviceEventDetails"];
+
+/// Why an addendum was written that corrects an earlier event.
+const CORRECTION: &str = "UPDATED_DATA";
 
 /// One parsed record.
 ///
@@ -43,6 +54,7 @@ pub struct Event<'e> {
     root: Value<'e>,
     repaired: bool,
     omitted: Omitted,
+    beside: &'e Beside,
 }
 
 /// Which of the [`CONTAINERS`] CloudTrail omitted, one bit each.
@@ -61,8 +73,8 @@ pub struct EventKey<'e> {
 }
 
 impl<'e> Event<'e> {
-    fn new(record: &'e [u8], raw: &'e str, root: Value<'e>, repaired: bool) -> Self {
-        Self { record, raw, root, repaired, omitted: Omitted::of(root) }
+    fn new(record: &'e [u8], raw: &'e str, root: Value<'e>, repaired: bool, beside: &'e Beside) -> Self {
+        Self { record, raw, root, repaired, omitted: Omitted::of(root), beside }
     }
 
     /// The record's own text, repaired if need be; valid JSON, one object.
@@ -87,6 +99,44 @@ impl<'e> Event<'e> {
     #[must_use]
     pub fn omitted(&self) -> Omitted {
         self.omitted
+    }
+
+    /// Whether `test` holds for any value at the path, which may be a derived field or lead through documents
+    /// in strings. Lists on the way are walked; a list at the end is handed over as it is. Stops at the first
+    /// that holds.
+    pub fn any(&self, path: &FieldPath, test: &mut dyn FnMut(Value<'e>) -> bool) -> bool {
+        let root = if path.is_derived() { self.beside.derived(self) } else { self.root };
+        path.any(root, &self.beside.documents, test)
+    }
+
+    /// Whether nothing can be told of the values at the path: CloudTrail left them out, or they may stand in a
+    /// document that is beyond the bounds of what is read.
+    #[must_use]
+    pub fn is_unknown(&self, path: &FieldPath) -> bool {
+        if !path.may_be_unknown() {
+            return false;
+        }
+        match path.as_str() {
+            "actor.mfa" => Actor::may_lack_mfa(self.omitted),
+            name if Target::FIELDS.contains(&name) => Target::is_unknown(self),
+            _ => self.omitted.contains(path.head()) || self.is_unread(path),
+        }
+    }
+
+    fn is_unread(&self, path: &FieldPath) -> bool {
+        let unread = path.is_unread(self.root, &self.beside.documents);
+        if unread {
+            let container = CONTAINERS.iter().position(|name| *name == path.head());
+            container.into_iter().for_each(|container| self.beside.documents.note_unread(container));
+        }
+        unread
+    }
+
+    /// The containers of which something was found to be unknown: those left out, and those with a document
+    /// that a path led through and that stayed unread.
+    #[must_use]
+    pub fn unknown(&self) -> Omitted {
+        Omitted(self.omitted.0 | self.beside.documents.unread())
     }
 
     /// The value below nested object keys, or `None` where one is absent.
@@ -116,6 +166,16 @@ impl<'e> Event<'e> {
             id => id,
         };
         EventKey { account: part("recipientAccountId"), region: part("awsRegion"), id }
+    }
+
+    /// What identifies the earlier event whose data this one corrects, if it is an addendum that does. Other
+    /// addenda are events that come late.
+    #[must_use]
+    pub fn corrects(&self) -> Option<EventKey<'e>> {
+        let addendum = |key| self.text(&["addendum", key]).filter(|text| !text.is_empty());
+        let id = addendum("originalEventID")
+            .filter(|_| addendum("reason").is_some_and(|why| why == CORRECTION))?;
+        Some(EventKey { id, ..self.key() })
     }
 
     /// Whether the call worked, and its error code.

@@ -14,6 +14,7 @@ use simd_json::StaticNode;
 use simd_json::tape;
 
 use super::Event;
+use super::beside::Beside;
 use super::tokens::{Token, Tokens};
 use super::value::{Kind, Members, Node, Value};
 
@@ -77,7 +78,8 @@ impl Parser {
             let mut nodes = recycle(std::mem::take(&mut self.nodes));
             if self.fast.parse(record, &mut nodes) && matches!(nodes[0], Node::Object { .. }) {
                 keep_the_last(&mut nodes);
-                let result = look(Event::new(record, raw, Value::first(&nodes), false));
+                let beside = Beside::default();
+                let result = look(Event::new(record, raw, Value::first(&nodes), false, &beside));
                 self.nodes = recycle(nodes);
                 return Ok(result);
             }
@@ -109,7 +111,8 @@ impl Parser {
         };
         let result = outcome.map(|raw| {
             keep_the_last(&mut nodes);
-            look(Event::new(record, raw, Value::first(&nodes), repaired))
+            let beside = Beside::default();
+            look(Event::new(record, raw, Value::first(&nodes), repaired, &beside))
         });
         self.nodes = recycle(nodes);
         result
@@ -240,14 +243,38 @@ fn has_negative_zero(record: &[u8]) -> bool {
 
 /// Reads an object into nodes by way of `serde_json`.
 fn read<'e>(text: &'e str, nodes: &mut Vec<Node<'e>>) -> Result<(), Undecodable> {
-    if depth(text) > MAX_DEPTH {
+    read_one_of(&['{'], text, MAX_DEPTH, nodes)
+}
+
+/// Reads a value that begins with one of these marks.
+fn read_one_of<'e>(
+    marks: &[char],
+    text: &'e str,
+    deepest: usize,
+    nodes: &mut Vec<Node<'e>>,
+) -> Result<(), Undecodable> {
+    if depth(text) > deepest {
         return Err(Undecodable::TooDeep);
     }
     let raw: &RawValue = serde_json::from_str(text).map_err(Undecodable::Malformed)?;
-    if !raw.get().starts_with('{') {
+    if !raw.get().starts_with(marks) {
         return Err(Undecodable::NotAnObject);
     }
     push(raw, nodes).map_err(Undecodable::Malformed)
+}
+
+/// Reads a text that is an object or a list into nodes that borrow nothing from it.
+pub(super) fn read_document(text: &str, deepest: usize) -> Result<Box<[Node<'static>]>, Undecodable> {
+    let read = |text: &str| {
+        let mut nodes = Vec::new();
+        read_one_of(&['{', '['], text, deepest, &mut nodes)?;
+        keep_the_last(&mut nodes);
+        Ok(nodes.into_iter().map(Node::into_owned).collect())
+    };
+    read(text).or_else(|error| match replace_lone_surrogates(text) {
+        Some(repaired) => read(&repaired),
+        None => Err(error),
+    })
 }
 
 fn depth(text: &str) -> usize {

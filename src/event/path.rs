@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 
+use super::CONTAINERS;
+use super::document::{Documents, MOST_NESTED, Opened};
 use super::value::{Kind, Value};
 
 /// A dotted path such as `requestParameters.userName`.
 ///
 /// At each object the longest literal key is tried first, so that a key which itself contains dots can be
-/// named. A path goes on through every element of a list.
+/// named. A path goes on through every element of a list, and through a document that stands in a string.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FieldPath {
     text: Box<str>,
@@ -53,25 +55,87 @@ impl FieldPath {
 
     /// Whether `test` holds for any value at this path. Lists on the way are walked; a list at the end is
     /// handed over as it is. Stops at the first that holds.
-    pub fn any<'e>(&self, root: Value<'e>, test: &mut dyn FnMut(Value<'e>) -> bool) -> bool {
-        self.any_from(0, root, test)
+    pub(super) fn any<'e>(
+        &self,
+        root: Value<'e>,
+        documents: &'e Documents,
+        test: &mut dyn FnMut(Value<'e>) -> bool,
+    ) -> bool {
+        self.walk(documents, test).any_from(0, root, 0)
     }
 
-    fn any_from<'e>(&self, from: usize, value: Value<'e>, test: &mut dyn FnMut(Value<'e>) -> bool) -> bool {
-        let end = self.segments.len();
+    /// Whether the path leads through a document that stays unread.
+    pub(super) fn is_unread(&self, root: Value<'_>, documents: &Documents) -> bool {
+        if !self.may_leave_the_record() {
+            return false;
+        }
+        let test = &mut |_: Value<'_>| false;
+        let mut walk = self.walk(documents, test);
+        walk.any_from(0, root, 0);
+        walk.unread
+    }
+
+    fn walk<'w, 'e>(
+        &'w self,
+        documents: &'e Documents,
+        test: &'w mut dyn FnMut(Value<'e>) -> bool,
+    ) -> Walk<'w, 'e> {
+        let documents = self.may_leave_the_record().then_some(documents);
+        Walk { path: self, documents, test, unread: false }
+    }
+
+    /// Whether the path may go on through a string of the record. Documents stand in parameters only, below a
+    /// name of their own; so that every other path is known to stand in the record itself.
+    pub(super) fn may_leave_the_record(&self) -> bool {
+        self.segments.len() > PARAMETER && CONTAINERS.contains(&self.head())
+    }
+}
+
+/// Segments up to a parameter, such as `requestParameters.policyDocument`.
+const PARAMETER: usize = 2;
+
+/// The way of a path through an event.
+struct Walk<'w, 'e> {
+    path: &'w FieldPath,
+    /// None if the path stays in the record.
+    documents: Option<&'e Documents>,
+    test: &'w mut dyn FnMut(Value<'e>) -> bool,
+    /// A document on the way stayed unread.
+    unread: bool,
+}
+
+impl<'e> Walk<'_, 'e> {
+    /// Goes on from the segment of this number, `nested` documents deep.
+    fn any_from(&mut self, from: usize, value: Value<'e>, nested: usize) -> bool {
+        let (text, segments) = (&self.path.text, &self.path.segments);
+        let end = segments.len();
         if from == end {
-            return test(value);
+            return (self.test)(value);
         }
         match value.kind() {
-            Kind::Array(mut elements) => elements.any(|element| self.any_from(from, element, test)),
+            Kind::Array(mut elements) => elements.any(|element| self.any_from(from, element, nested)),
             Kind::Object(_) => {
                 let step = (from + 1..=end).rev().find_map(|to| {
-                    let key = &self.text[self.segments[from].start..self.segments[to - 1].end];
-                    value.get(key).map(|value| (to, value))
+                    value.get(&text[segments[from].start..segments[to - 1].end]).map(|value| (to, value))
                 });
-                step.is_some_and(|(to, value)| self.any_from(to, value, test))
+                step.is_some_and(|(to, value)| self.any_from(to, value, nested))
             }
+            Kind::String(text) if from >= PARAMETER => match self.open(text, nested) {
+                Some(document) => self.any_from(from, document, nested + 1),
+                None => false,
+            },
             _ => false,
+        }
+    }
+
+    fn open(&mut self, text: &str, nested: usize) -> Option<Value<'e>> {
+        match self.documents?.open(text) {
+            Opened::Document(document) if nested < MOST_NESTED => Some(document),
+            Opened::Nothing => None,
+            Opened::Document(_) | Opened::Unread => {
+                self.unread = true;
+                None
+            }
         }
     }
 }
@@ -85,7 +149,7 @@ mod tests {
         Parser::default()
             .parse(record.as_bytes(), |event| {
                 let mut found = Vec::new();
-                FieldPath::new(path).any(event.root(), &mut |value| {
+                event.any(&FieldPath::new(path), &mut |value| {
                     found.push(value.to_json());
                     false
                 });

@@ -83,6 +83,19 @@ pub(super) enum Node<'e> {
 }
 
 impl Node<'_> {
+    /// The same, borrowing from nothing.
+    pub(super) fn into_owned(self) -> Node<'static> {
+        match self {
+            Node::Null => Node::Null,
+            Node::Bool(value) => Node::Bool(value),
+            Node::Int(value) => Node::Int(value),
+            Node::Number(text) => Node::Number(text.into_owned().into()),
+            Node::String(text) => Node::String(text.into_owned().into()),
+            Node::Array { count } => Node::Array { count },
+            Node::Object { count } => Node::Object { count },
+        }
+    }
+
     /// How many nodes the value has that begins here, this one included.
     pub(super) fn span(&self) -> usize {
         match self {

@@ -77,24 +77,29 @@ impl<'a> Desk<'a> {
     /// Compares the alerts of one detection on one event; on an event that comes again, where it comes first.
     fn pair(&mut self, alerts: Sides<Option<Alert>>) -> io::Result<()> {
         let first = Sides {
-            old: alerts.old.as_ref().is_some_and(|alert| self.old.insert(alert.id)),
+            old: alerts.old.as_ref().is_some_and(|alert| !alert.is_withheld && self.old.insert(alert.id)),
             new: alerts.new.as_ref().is_some_and(|alert| self.is_first(alert)),
         };
         if !first.old && !first.new {
             return Ok(());
         }
+        let told = |alert: Option<Alert>| alert.filter(|alert| !alert.is_withheld);
+        let alerts = Sides { old: told(alerts.old), new: told(alerts.new) };
         let difference = self.summary.diff.as_mut().and_then(|diff| diff.compare(alerts, first));
         difference.map_or(Ok(()), |difference| self.audience.difference(&difference))
     }
 
-    /// Whether the id of an alert is a new one, and counts the alert.
+    /// Whether an alert is to be told, for the first time; counts it.
     fn is_first(&mut self, alert: &Alert) -> bool {
-        let first = self.ids.insert(alert.id);
-        if first {
-            self.summary.count(alert);
-        } else {
+        if !self.ids.insert(alert.id) {
             self.summary.repeats += 1;
+            return false;
         }
-        first
+        if alert.is_withheld {
+            self.summary.withheld += 1;
+            return false;
+        }
+        self.summary.count(alert);
+        true
     }
 }

@@ -36,7 +36,7 @@ impl Spool {
         head.extend(record.to_le_bytes());
         head.extend(alert.id.bytes());
         head.push(u8::from(alert.status == Status::Undecided));
-        head.push(alert.level as u8);
+        head.extend([alert.level as u8, u8::from(alert.is_withheld)]);
         head.extend(alert.time.map_or(i64::MIN, Timestamp::as_microsecond).to_le_bytes());
         for text in [&*alert.rule, alert.document.as_str()] {
             head.extend((text.len() as u64).to_le_bytes());
@@ -72,7 +72,7 @@ impl Rows {
         let reader = &mut self.reader;
         let record = u64::from_le_bytes(array(reader)?);
         let id = AlertId::from_bytes(array(reader)?);
-        let [undecided, level] = array(reader)?;
+        let [undecided, level, withheld] = array(reader)?;
         let micros = i64::from_le_bytes(array(reader)?);
         let lengths = [array(reader)?, array(reader)?].map(u64::from_le_bytes);
         let rule = text(reader, lengths[0])?;
@@ -82,6 +82,7 @@ impl Rows {
             revision: 1,
             status: if undecided == 0 { Status::Match } else { Status::Undecided },
             level: Level::ALL[usize::from(level)],
+            is_withheld: withheld != 0,
             rule: rule.into(),
             time: Timestamp::from_microsecond(micros).ok().filter(|_| micros != i64::MIN),
             document,
@@ -118,6 +119,7 @@ mod tests {
             revision: 1,
             status: if number.is_multiple_of(2) { Status::Match } else { Status::Undecided },
             level: Level::ALL[number % 5],
+            is_withheld: number.is_multiple_of(7),
             rule: format!("rule-{number}").into(),
             time: (!number.is_multiple_of(3)).then(|| Timestamp::from_second(1_700_000_000).unwrap()),
             document: "é".repeat(number * 100),

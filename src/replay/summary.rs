@@ -31,6 +31,8 @@ pub struct Summary {
     pub alerts: u64,
     /// Undecided ones among them.
     pub undecided: u64,
+    /// Undecided alerts beside them that were not told, as the configuration asks; each id once.
+    pub withheld: u64,
     /// Alerts by level.
     pub levels: BTreeMap<&'static str, u64>,
     /// Alerts by the id of their detection.

@@ -25,7 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("intake", &["alert", "announce", "fetch", "metrics"]),
     ("worker", &["alert", "decode", "detect", "event", "fetch"]),
     ("rulebook", &["event", "sigma"]),
-    ("reload", &["alert", "config", "decode", "detect", "metrics", "rulebook", "worker"]),
+    ("reload", &["alert", "config", "detect", "metrics", "rulebook", "worker"]),
     ("watch", &["announce", "clock", "folder", "intake", "metrics", "ration"]),
     ("aws", &["alert", "announce", "clock", "config", "fetch", "intake", "metrics"]),
     ("admin", &["intake", "metrics"]),

@@ -162,6 +162,28 @@ fn the_summary_tells_all() {
 }
 
 #[test]
+fn what_is_undecided_may_be_lowered_or_withheld() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let omitted = create_user("1").replace(r#"{"userName":"bob"}"#, r#"{"omitted":true}"#);
+    let rule = support::USER_RULE.replace("CreateUser}", "CreateUser, requestParameters.x: y}");
+    let (log, rules, config, summary) = (path("a.json"), path("rule.yml"), path("th.toml"), path("summary"));
+    fs::write(&log, support::log(&[omitted])).unwrap();
+    fs::write(&rules, rule).unwrap();
+    for (settings, alerts, withheld, code) in
+        [("", 1, 0, 1), ("level = \"low\"", 1, 0, 0), ("deliver = false", 0, 1, 0)]
+    {
+        fs::write(&config, format!("[undecided]\n{settings}\n")).unwrap();
+        let rules = ["--detections", &rules, "--no-default-detections", "--fail-on", "medium"];
+        let replay = ["replay", &log, "-c", &config, "--summary", &summary];
+        let replayed = run(replay.iter().chain(&rules));
+        assert_eq!((replayed.code, replayed.alerts().len()), (Some(code), alerts), "{}", replayed.stderr);
+        let summary: Value = serde_json::from_str(&fs::read_to_string(&summary).unwrap()).unwrap();
+        assert_eq!((&summary["undecided"], &summary["withheld"]), (&alerts.into(), &withheld.into()));
+    }
+}
+
+#[test]
 fn what_is_not_there_is_told() {
     let empty = tempfile::tempdir().unwrap();
     fs::write(empty.path().join("nothing.json"), r#"{"Records":[]}"#).unwrap();
@@ -381,7 +403,7 @@ fn a_sink_that_is_not_required_holds_up_no_replay() {
         run(["replay".as_ref(), trail.as_os_str(), "--deliver".as_ref(), "-c".as_ref(), config.as_os_str()]);
     assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
     assert!(
-        replayed.stderr.contains("`down`, which is not required, missed 11 alert(s)"),
+        replayed.stderr.contains("`down`, which is not required, missed 12 alert(s)"),
         "{}",
         replayed.stderr
     );

@@ -152,13 +152,24 @@ fn every_key_and_default_is_as_described() {
 }
 
 #[test]
+fn documents_of_sigma_compile() {
+    for document in blocks("yaml") {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("document.yml");
+        fs::write(&path, document).unwrap();
+        let checked = support::run(["rules", "check", path.to_str().unwrap()]);
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    }
+}
+
+#[test]
 fn figures_are_true() {
     let text = fs::read_to_string(root().join("README.md")).unwrap();
     let rules: serde_json::Value =
         serde_json::from_str(&support::run(["rules", "check", "--json"]).stdout).unwrap();
     assert!(text.contains(&format!("{} detections are part of the binary", rules["rules"])));
-    assert_eq!(trail_ids().len(), 11);
-    assert!(text.contains("It writes eleven alerts"));
+    assert_eq!(trail_ids().len(), 12);
+    assert!(text.contains("It writes twelve alerts"));
 }
 
 #[test]
@@ -173,6 +184,8 @@ fn the_alert_document_has_the_keys_that_are_described() {
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let omitted = create_user("1").replace(r#"{"userName":"bob"}"#, r#"{"omitted":true}"#);
+    let addendum = r#"{"addendum":{"reason":"UPDATED_DATA","originalEventID":"0"},"#;
+    let omitted = omitted.replacen('{', addendum, 1);
     let rule = support::USER_RULE.replace("CreateUser}", "CreateUser, requestParameters.x: y}");
     fs::write(folder.path().join("a.json"), support::log(&[omitted])).unwrap();
     fs::write(folder.path().join("rule.yml"), rule).unwrap();

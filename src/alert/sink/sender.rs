@@ -447,6 +447,7 @@ mod tests {
             revision: 1,
             status: Status::Match,
             level: Level::High,
+            is_withheld: false,
             rule: "rule".into(),
             time: None,
             document: "{}".into(),

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::event::Event;
+use super::{Event, Omitted};
 
 /// The principal behind an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,8 +30,7 @@ pub struct Actor<'e> {
 }
 
 /// Kinds of principals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActorKind {
     /// The root user of an account.
     Root,
@@ -51,10 +50,38 @@ pub enum ActorKind {
     Unknown,
 }
 
+impl Serialize for ActorKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl ActorKind {
+    /// Its name in alerts and rules.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ActorKind::Root => "root",
+            ActorKind::User => "user",
+            ActorKind::Role => "role",
+            ActorKind::Sso => "sso",
+            ActorKind::Federated => "federated",
+            ActorKind::Service => "service",
+            ActorKind::Account => "account",
+            ActorKind::Unknown => "unknown",
+        }
+    }
+}
+
 /// The names of roles that Identity Center makes start so.
 const SSO_ROLE: &str = "AWSReservedSSO_";
 
 impl<'e> Actor<'e> {
+    /// Whether MFA was used is unknown if CloudTrail left out where a sign-in says so.
+    pub(super) fn may_lack_mfa(omitted: Omitted) -> bool {
+        omitted.contains("additionalEventData")
+    }
+
     /// The principal of an event.
     #[must_use]
     pub fn of(event: &Event<'e>) -> Self {
@@ -142,8 +169,8 @@ fn mfa(event: &Event<'_>) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Parser;
     use super::*;
-    use crate::event::Parser;
 
     fn of(identity: &str) -> (ActorKind, Option<String>, Option<String>, Option<bool>) {
         let record = format!(r#"{{"userIdentity":{identity}}}"#);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::event::{Event, Kind, Value};
+use super::{Event, Kind, Value};
 
 /// The user, role, policy, key… that a call acted upon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,7 +19,7 @@ pub struct Target<'e> {
 
 /// Request parameters that name what a call acts upon, those that are most to the point first: of a user and
 /// the policy attached to it, the user is acted upon.
-const PARAMETERS: [(&str, &str); 45] = [
+const PARAMETERS: [(&str, &str); 48] = [
     ("user", "userName"),
     ("role", "roleName"),
     ("group", "groupName"),
@@ -42,6 +42,7 @@ const PARAMETERS: [(&str, &str); 45] = [
     ("event-data-store", "eventDataStore"),
     ("bucket", "bucketName"),
     ("function", "functionName"),
+    ("layer", "layerName"),
     ("secret", "secretId"),
     ("detector", "detectorId"),
     ("recorder", "configurationRecorderName"),
@@ -65,38 +66,56 @@ const PARAMETERS: [(&str, &str); 45] = [
     ("target", "targetId"),
     ("topic", "topicArn"),
     ("queue", "queueUrl"),
+    ("queue", "queueName"),
+    ("repository", "repositoryName"),
 ];
 
 /// What the parameter `name` names, by service.
-const NAMES: [(&str, &str); 4] = [
+const NAMES: [(&str, &str); 5] = [
     ("cloudtrail.amazonaws.com", "trail"),
     ("iam.amazonaws.com", "saml-provider"),
     ("ssm.amazonaws.com", "parameter"),
     ("events.amazonaws.com", "rule"),
+    ("sns.amazonaws.com", "topic"),
 ];
 
 impl<'e> Target<'e> {
+    /// The fields of an event that tell of its target.
+    pub(super) const FIELDS: [&'static str; 3] = ["target.kind", "target.name", "target.arn"];
+
     /// What the event's call acted upon, if the event tells.
     #[must_use]
     pub fn of(event: &Event<'e>) -> Option<Self> {
+        Self::of_request(event).or_else(|| Self::of_response(event)).or_else(|| Self::of_resources(event))
+    }
+
+    /// Whether CloudTrail left out what would tell of another target than [`Target::of`] does.
+    pub(super) fn is_unknown(event: &Event<'e>) -> bool {
+        let omitted = |container| event.omitted().contains(container);
+        omitted("requestParameters") || omitted("responseElements") && Self::of_request(event).is_none()
+    }
+
+    fn of_request(event: &Event<'e>) -> Option<Self> {
         let text = |path: &[&str]| event.text(path).filter(|text| !text.is_empty());
         for (kind, parameter) in PARAMETERS {
             if let Some(value) = text(&["requestParameters", parameter]) {
                 return Some(Self::named(kind.into(), value));
             }
         }
-        if let Some(name) = text(&["requestParameters", "name"]) {
-            let source = text(&["eventSource"])?;
-            let kind =
-                NAMES.iter().find(|(service, _)| *service == source).map_or("resource", |(_, kind)| kind);
-            return Some(Self::named(kind.into(), name));
-        }
-        // A user who makes a credential for itself names nobody in the request.
-        if let Some(Kind::Object(mut members)) = event.at(&["responseElements"]).map(Value::kind)
-            && let Some(user) = members.find_map(|(_, made)| made.get("userName")?.scalar_text())
-        {
-            return Some(Self::named("user".into(), user));
-        }
+        let name = text(&["requestParameters", "name"])?;
+        let source = text(&["eventSource"]).unwrap_or_default();
+        let kind = NAMES.iter().find(|(service, _)| *service == source).map_or("resource", |(_, kind)| kind);
+        Some(Self::named(kind.into(), name))
+    }
+
+    /// A user who makes a credential for itself names nobody in the request.
+    fn of_response(event: &Event<'e>) -> Option<Self> {
+        let Kind::Object(mut members) = event.at(&["responseElements"])?.kind() else { return None };
+        let user = members.find_map(|(_, made)| made.get("userName")?.scalar_text())?;
+        Some(Self::named("user".into(), user))
+    }
+
+    fn of_resources(event: &Event<'e>) -> Option<Self> {
         let Kind::Array(mut resources) = event.at(&["resources"])?.kind() else { return None };
         resources.find_map(|resource| {
             let text = |key| resource.get(key).and_then(Value::scalar_text);
@@ -117,8 +136,8 @@ impl<'e> Target<'e> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Parser;
     use super::*;
-    use crate::event::Parser;
 
     #[test]
     fn targets() {
