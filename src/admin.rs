@@ -7,6 +7,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::intake::Intake;
 use crate::metrics::Metrics;
@@ -24,16 +25,16 @@ pub struct Admin {
 
 impl Admin {
     /// Serves until it is cancelled.
-    ///
-    /// # Errors
-    /// The listener fails.
-    pub async fn serve(self, listener: TcpListener, cancel: CancellationToken) -> std::io::Result<()> {
+    pub async fn serve(self, listener: TcpListener, cancel: CancellationToken) {
         let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/healthz", get(async || "alive\n"))
             .route("/readyz", get(ready))
             .with_state(self);
-        axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned()).await
+        let served = axum::serve(listener, router).with_graceful_shutdown(cancel.cancelled_owned()).await;
+        if let Err(error) = served {
+            error!(%error, "metrics and health are not served any more");
+        }
     }
 }
 

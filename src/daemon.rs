@@ -1,6 +1,7 @@
 //! `run`: builds the line, waits, drains.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,19 +15,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::admin::Admin;
-use crate::alert::{OriginKind, Report, Sender, SenderHandle, SinkSettings, Tool};
+use crate::alert::{OriginKind, Report, Sender, SenderHandle, SinkSettings};
 use crate::aws::{Aws, Buckets, Queue};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::detect::Detections;
 use crate::folder::FolderStore;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::pipeline::{Crew, Line, Shared};
+use crate::reload::{self, Reload};
 use crate::rulebook::Rulebook;
 use crate::state::Keeper;
 use crate::watch::Watch;
-use crate::worker::Inspection;
+use crate::worker::Current;
 
 /// Time for what remains after messages were given back.
 const LAST_STEPS: Duration = Duration::from_secs(6);
@@ -47,11 +48,11 @@ pub enum Ending {
     Failed,
 }
 
-/// Runs until a signal, and drains.
+/// Runs until a signal, and drains. `reload` says when the detections are read again.
 ///
 /// # Errors
 /// Something could not be set up.
-pub async fn run(config: &Config, rulebook: Rulebook) -> anyhow::Result<Ending> {
+pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow::Result<Ending> {
     let (metrics, clock) = (Metrics::default(), Clock::system());
     let (stop, abandon, reader_gone) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -83,9 +84,10 @@ pub async fn run(config: &Config, rulebook: Rulebook) -> anyhow::Result<Ending> 
     deliveries.spawn(keeper.run(abandon.clone()));
     drop(reports);
 
+    let current = Arc::new(Current::new(reload::inspection(config, rulebook)));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shared = Arc::new(Shared {
-        inspection: Arc::new(inspection(config, rulebook)),
+        current: Arc::clone(&current),
         crew: Crew::new(cores, config.limits.decode()),
         state,
         intake: intake.clone(),
@@ -95,13 +97,12 @@ pub async fn run(config: &Config, rulebook: Rulebook) -> anyhow::Result<Ending> 
 
     let mut others = JoinSet::new();
     if let Some(address) = config.listen {
-        let listener =
-            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-        info!(address = %listener.local_addr()?, "listening");
         let admin = Admin { metrics: metrics.clone(), intake, stop: stop.clone() };
+        let listener = listen(address).await?;
         others.spawn(admin.serve(listener, abandon.clone()));
     }
     let mut sources = spawn_sources(config, &shared, &stop, &abandon).await?;
+    others.spawn(reload.run(current, metrics.clone(), stop.clone()));
     drop(shared);
     info!(version = env!("CARGO_PKG_VERSION"), detections, "started");
 
@@ -156,6 +157,12 @@ pub async fn run(config: &Config, rulebook: Rulebook) -> anyhow::Result<Ending> 
     Ok(if reader_gone.is_cancelled() { Ending::ReaderGone } else { ending })
 }
 
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    info!(address = %listener.local_addr()?, "listening");
+    Ok(listener)
+}
+
 /// Opens every sink and its sender.
 ///
 /// # Errors
@@ -187,14 +194,6 @@ pub fn open_sinks(
     }
     anyhow::ensure!(faults.is_empty(), "{}", faults.join("\n"));
     Ok(sinks)
-}
-
-/// What workers need to know.
-#[must_use]
-pub fn inspection(config: &Config, rulebook: Rulebook) -> Inspection {
-    let tool =
-        Tool { version: env!("CARGO_PKG_VERSION"), pack: rulebook.identity(), undecided: config.undecided };
-    Inspection { detections: Detections::new(rulebook.rules), tool, limits: config.limits.decode() }
 }
 
 /// One line for each queue and each watched folder.

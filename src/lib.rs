@@ -28,6 +28,7 @@
 //! | [`watch`] | a folder as a source of announcements |
 //! | [`aws`] | SQS and S3; the only place that names their crates |
 //! | [`rulebook`] | which detections run |
+//! | [`reload`] | detections read again while the daemon runs |
 //! | [`config`] | file, environment and flags → one checked configuration |
 //! | [`metrics`] | what happened, counted |
 //! | [`ration`] | how often a warning is told |
@@ -55,16 +56,18 @@
 //! | intake | alert, announce, fetch, metrics |
 //! | worker | alert, decode, detect, event, fetch |
 //! | rulebook | event, sigma |
+//! | reload | alert, config, detect, metrics, rulebook, worker |
 //! | watch | announce, clock, folder, intake, metrics, ration |
 //! | aws | alert, announce, clock, config, fetch, intake, metrics |
 //! | admin | intake, metrics |
 //! | ration | nothing |
 //! | pipeline | alert, announce, clock, decode, detect, fetch, intake, metrics, ration, state, worker |
 //! | replay | alert, announce, decode, detect, event, fetch, folder, sigma, worker |
-//! | daemon | admin, alert, aws, clock, config, detect, folder, intake, metrics, pipeline, rulebook, state, watch, worker |
+//! | daemon | admin, alert, aws, clock, config, folder, intake, metrics, pipeline, reload, rulebook, state, watch, worker |
 //!
 //! # What always holds
 //!
+//! - An object is examined by one set of detections from its first record to its last, whatever is reloaded meanwhile.
 //! - The core ([`event`], [`sigma`], [`detect`], [`decode`]) is a function of its input: no I/O, no clock, no
 //!   runtime, no AWS. Live, redelivered and replayed events take the same way through it.
 //! - Most records are passed over by the values of a few keys, found in the pass that splits; the set of detections
@@ -97,6 +100,7 @@ pub mod intake;
 pub mod metrics;
 pub mod pipeline;
 pub mod ration;
+pub mod reload;
 pub mod replay;
 pub mod rulebook;
 pub mod sigma;

@@ -37,6 +37,7 @@ struct Inner {
     in_flight: Mutex<BTreeMap<String, InFlight>>,
     evicted: IntCounterVec,
     rules: IntGaugeVec,
+    reloads: IntCounterVec,
 }
 
 /// What a source of announcements has in flight.
@@ -70,7 +71,12 @@ impl Default for Metrics {
             "From an event to the delivery of its alert.",
         )
         .buckets(vec![1.0, 5.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 86400.0]);
+        let reloads =
+            counter("reloads_total", "Detections read again, by what became of them.", &["outcome"]);
+        // An increase shows only over a counter that is there before it.
+        RELOADS.iter().for_each(|outcome| _ = reloads.with_label_values(&[outcome]));
         Self(Arc::new(Inner {
+            reloads,
             messages: counter("messages_total", "Messages, by what became of them.", &["outcome"]),
             objects: counter(
                 "objects_total",
@@ -111,6 +117,9 @@ impl Default for Metrics {
         }))
     }
 }
+
+/// What can become of detections that were read again.
+const RELOADS: [&str; 3] = ["taken", "refused", "unchanged"];
 
 fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
     registry.register(Box::new(collector.clone())).expect("each name is registered once");
@@ -200,9 +209,14 @@ impl Metrics {
         self.0.evicted.with_label_values(&[store]).inc_by(count);
     }
 
-    /// How many detections are in this state: `running`, `broken`, `skipped`.
+    /// How many detections are `running`, and how many faults were found when they were last read: `broken`.
     pub fn rules(&self, state: &str, count: usize) {
         self.0.rules.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// The detections were read again, and the new set was `taken`, `refused`, or `unchanged`.
+    pub fn reload(&self, outcome: &str) {
+        self.0.reloads.with_label_values(&[outcome]).inc();
     }
 
     /// All metrics in the text format of Prometheus.

@@ -24,7 +24,7 @@ use crate::intake::{Announcer, Intake, Reservation, Source};
 use crate::metrics::Metrics;
 use crate::ration::{Ration, warn_some};
 use crate::state::{Settled, State};
-use crate::worker::{Examined, Inspection, Listener, Tally, Worker};
+use crate::worker::{Current, Examined, Listener, Tally, Worker};
 
 /// Objects that are fetched at once.
 const FETCHES: usize = 32;
@@ -44,7 +44,7 @@ const MOST_RECEIVES: u32 = 5;
 #[derive(Debug)]
 pub struct Shared {
     /// What workers need to know.
-    pub inspection: Arc<Inspection>,
+    pub current: Arc<Current>,
     /// The workers.
     pub crew: Crew,
     /// Where effects are committed.
@@ -182,7 +182,7 @@ impl<S: ObjectStore> Line<S> {
         let held = self.shared.intake.reserve(record.len()).await;
         let tally = self.work(commits, held, move |worker, shared, portions| {
             let now = Some(shared.clock.now());
-            worker.examine_record(&shared.inspection, &record, &origin, now, portions)
+            worker.examine_record(&shared.current.inspection(), &record, &origin, now, portions)
         });
         let Some(tally) = tally.await else { return Disposition::Retry(retry_after(1)) };
         self.count(&tally);
@@ -245,7 +245,7 @@ impl<S: ObjectStore> Line<S> {
                 stored_at: if kind == OriginKind::S3 { stored_at } else { None },
             };
             let now = Some(shared.clock.now());
-            worker.examine(&shared.inspection, &mut body, &origin, now, portions)
+            worker.examine(&shared.current.inspection(), &mut body, &origin, now, portions)
         });
         let Some(examined) = examined.await else {
             metrics.object("failed", "panic");

@@ -108,6 +108,23 @@ impl Rulebook {
     }
 }
 
+/// SHA-256 over what the rule files of the user hold, and over what cannot be read: it changes with either.
+#[must_use]
+pub fn fingerprint(paths: &[PathBuf]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut part = |text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    for path in paths {
+        let mut faults = Vec::new();
+        let files = read(path, &mut faults);
+        files.iter().for_each(|file| [&*file.name, &file.text].into_iter().for_each(&mut part));
+        faults.iter().for_each(|fault| part(&fault.to_string()));
+    }
+    hash.finalize().into()
+}
+
 /// The rule files of the embedded pack, by the byte order of their paths.
 fn pack_files() -> Vec<RuleFile> {
     fn collect(folder: &Dir<'_>, files: &mut Vec<RuleFile>) {

@@ -4,6 +4,7 @@
 //! here knows whether the object is live or replayed.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
@@ -23,6 +24,30 @@ pub struct Inspection {
     pub tool: Tool,
     /// How much of an object is read.
     pub limits: Limits,
+}
+
+/// The inspection that objects meet from now on. Another one can take its place at any time; an object is examined
+/// by the one that it met, from its first record to its last.
+#[derive(Debug)]
+pub struct Current(RwLock<Arc<Inspection>>);
+
+impl Current {
+    /// Begins with this one.
+    #[must_use]
+    pub fn new(inspection: Inspection) -> Self {
+        Self(RwLock::new(Arc::new(inspection)))
+    }
+
+    /// The one that an object meets now, to be held until the object is done.
+    #[must_use]
+    pub fn inspection(&self) -> Arc<Inspection> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another one in its place, and answers with the one before.
+    pub fn replace(&self, inspection: Arc<Inspection>) -> Arc<Inspection> {
+        std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), inspection)
+    }
 }
 
 /// The buffers of one worker.
@@ -77,8 +102,8 @@ impl Tally {
 
 /// Whoever a worker tells what it finds.
 pub trait Listener {
-    /// A record is about to be evaluated.
-    fn record(&mut self, _record: &[u8]) {}
+    /// A record is about to be evaluated, and where it was found.
+    fn record(&mut self, _record: &[u8], _origin: &Origin<'_>) {}
 
     /// Whether a hit is worth an alert.
     fn wants(&mut self, _hit: &Hit<'_>) -> bool {
@@ -128,7 +153,7 @@ impl Worker {
             let seen = match item {
                 Item::Undecodable(error) => Err(error),
                 Item::Record(record) => {
-                    listener.record(record.bytes);
+                    listener.record(record.bytes, &origin);
                     let mut told = telling(inspection, &origin, detected_at, sieve, listener);
                     inspection.detections.detect(record, scratch, &mut told)
                 }
@@ -153,7 +178,7 @@ impl Worker {
         listener: &mut impl Listener,
     ) -> Tally {
         let mut tally = Tally { records: 1, ..Tally::default() };
-        listener.record(record);
+        listener.record(record, origin);
         let Self { scratch, sieve, .. } = self;
         let mut told = telling(inspection, origin, detected_at, sieve, listener);
         tally.count(inspection.detections.detect_alone(record, scratch, &mut told));
@@ -187,5 +212,88 @@ fn telling<'a>(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::{OriginKind, Undecided};
+    use crate::sigma::{RuleFile, compile};
+
+    const ORIGIN: Origin<'_> = Origin {
+        kind: OriginKind::Stdin,
+        bucket: None,
+        key: None,
+        version: None,
+        index: 0,
+        announced_at: None,
+        received_at: None,
+        stored_at: None,
+    };
+    const LIMITS: Limits = Limits { inflated: 1 << 20, record: 1 << 20 };
+
+    /// Detections with these selections, in a set that is known by them.
+    fn inspection(selections: &[&str]) -> Inspection {
+        let text = |selection: &&str| {
+            format!(
+                "title: \"{selection}\"\nlogsource: {{product: aws, service: cloudtrail}}\ndetection: {{s: {{{selection}}}, condition: s}}\n"
+            )
+        };
+        let text = selections.iter().map(text).collect::<Vec<_>>().join("---\n");
+        let compiled = compile(&[RuleFile { name: "x".into(), text, named: false }]);
+        assert!(compiled.problems.is_empty(), "{:?}", compiled.problems);
+        let tool = Tool { version: "1", pack: selections.concat(), undecided: Undecided::default() };
+        Inspection { detections: Detections::new(compiled.rules), tool, limits: LIMITS }
+    }
+
+    fn documents(worker: &mut Worker, inspection: &Inspection, object: &[u8]) -> Vec<String> {
+        let mut alerts = Vec::new();
+        worker.examine(inspection, &mut Body::Whole(object.to_vec()), &ORIGIN, None, &mut alerts);
+        let alone = br#"{"eventName":"A","region":"r-1","user":"ann"}"#;
+        worker.examine_record(inspection, alone, &ORIGIN, None, &mut alerts);
+        alerts.into_iter().map(|alert| alert.document).collect()
+    }
+
+    #[test]
+    fn a_worker_goes_from_one_set_to_another_and_back() {
+        let sets = [
+            inspection(&["eventName: A", "eventName: B", "region: r-2"]),
+            inspection(&["eventName: B"]),
+            inspection(&[
+                "user|contains: nn",
+                "region|startswith: r-",
+                "'eventName': [A, C]",
+                "'eventName|re': '^B'",
+            ]),
+            inspection(&["eventName: 'C'", "user: bob", "address: x", "agent: y", "source: z"]),
+        ];
+        let record = |number: usize| {
+            let (name, user) = (["A", "B", "C"][number % 3], ["ann", "bob"][number % 2]);
+            format!(
+                r#"{{"eventName":"{name}","region":"r-{}","user":"{user}","eventID":"{number}"}}"#,
+                number % 5
+            )
+        };
+        let records: Vec<_> = (0..60).map(record).collect();
+        let object = format!(r#"{{"Records":[{}]}}"#, records.join(","));
+        let expected = sets.each_ref().map(|set| documents(&mut Worker::new(LIMITS), set, object.as_bytes()));
+        assert!(expected.iter().all(|found| !found.is_empty()));
+        let mut worker = Worker::new(LIMITS);
+        for turn in [0, 1, 0, 2, 1, 3, 3, 2, 0, 3, 1, 2] {
+            assert_eq!(documents(&mut worker, &sets[turn], object.as_bytes()), expected[turn], "set {turn}");
+        }
+    }
+
+    #[test]
+    fn what_was_taken_stays_when_another_takes_its_place() {
+        let current = Current::new(inspection(&["eventName: A"]));
+        let held = current.inspection();
+        let before = current.replace(Arc::new(inspection(&["eventName: B"])));
+        assert!(Arc::ptr_eq(&held, &before));
+        assert_eq!(
+            (held.tool.pack.as_str(), current.inspection().tool.pack.as_str()),
+            ("eventName: A", "eventName: B")
+        );
     }
 }

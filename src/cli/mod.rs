@@ -4,6 +4,7 @@
 //! configuration or rules are wrong; 3 incomplete; 130 and 143 after SIGINT and SIGTERM; 141 when the reader
 //! of standard output has gone.
 
+mod backtest;
 mod deliver;
 mod replay;
 mod rules;
@@ -15,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Flags, LogFormat};
 use crate::sigma::Level;
@@ -32,7 +33,7 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    everything asked for was read, nothing to report
-  1    a finding: an alert at or above --fail-on, or warnings in `rules check`
+  1    a finding: an alert at or above --fail-on, a difference found by --diff, or warnings in `rules check`
   2    usage, configuration or rules are wrong; nothing was run
   3    incomplete: something could not be read, or there was nothing to read
   130  ended by SIGINT      143  ended by SIGTERM      141  the reader of standard output has gone";
@@ -134,6 +135,13 @@ struct ReplayArgs {
     /// Writes the summary as JSON to this file
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
+    /// Compares two sets of rules instead: which alerts are gained, lost or changed from OLD to NEW
+    ///
+    /// Each is a rule file or folder, or `pack` for the embedded pack, and is all that runs: configured detections
+    /// play no part. Ends with exit code 1 if anything differs. A folder that is called pack is `./pack`.
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], action = ArgAction::Set)]
+    #[arg(conflicts_with_all = ["detections", "no_default_detections", "fail_on", "deliver"])]
+    diff: Option<Vec<PathBuf>>,
     /// Workers; by default one for each core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,

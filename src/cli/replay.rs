@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use super::backtest;
 use super::deliver::Deliverer;
 use super::terminal::{self, bytes, complain, grouped, plain, say, table};
 use super::{Exit, OutputFormat, ReplayArgs};
 use crate::alert::Alert;
-use crate::daemon::{self, Ending, Signals};
-use crate::detect::Detections;
+use crate::daemon::{Ending, Signals};
 use crate::folder;
-use crate::replay::{self, Audience, Remark, Source, Summary, Window};
+use crate::reload;
+use crate::replay::{self, Audience, Comparison, Difference, Remark, Sets, Source, Summary, Window};
 
 /// Remarks that the summary on a terminal lists; the file has them all.
 const MOST_REMARKS: usize = 20;
@@ -42,13 +43,18 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
         complain("--deliver needs a configuration with a sink");
         return Err(Exit::USAGE);
     }
-    let book = terminal::rulebook(&config)?;
-    let inspection = daemon::inspection(&config, book);
+    let sets = match &args.diff {
+        Some(paths) => backtest::open(&config, paths)?,
+        None => {
+            let book = terminal::rulebook(&config)?;
+            Sets::One(Box::new(reload::inspection(&config, book)))
+        }
+    };
     if !args.quiet && window != Window::default() {
         say(&format!("events: {window}"));
     }
     refuse_overlap(&sources, args)?;
-    let output = Output::open(args, &inspection.detections)?;
+    let output = Output::open(args, &sets)?;
     let runtime = terminal::runtime()?;
     let stop = Stop::default();
     runtime.spawn(stop.clone().at_signal());
@@ -60,17 +66,17 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
     let jobs =
         args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let mut audience = Teller { output, deliverer, progress: Progress::new(args.quiet) };
-    let (mut summary, told) = replay::replay(&sources, &inspection, &window, jobs, &stop.flag, &mut audience);
+    let (mut summary, told) = replay::replay(&sources, &sets, &window, jobs, &stop.flag, &mut audience);
     let Teller { mut output, deliverer, mut progress } = audience;
     progress.clear();
-    let told = told.and_then(|()| output.finish());
+    let told = told.and_then(|()| output.finish(summary.diff.as_ref(), &sets));
     summary.interrupted |= told.is_err();
     summary.undelivered = deliverer.map_or(0, |deliverer| runtime.block_on(deliverer.finish()));
     // A write that nobody takes must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     let gone = matches!(&told, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
     if !args.quiet && !gone {
-        report(&summary, &inspection.detections);
+        report(&summary, &sets, output.format);
     }
     if !gone {
         complaints(&summary);
@@ -172,7 +178,8 @@ impl Stop {
 }
 
 fn exit(summary: &Summary, args: &ReplayArgs, signal: u8) -> Exit {
-    let finding = args.fail_on.is_some_and(|level| summary.gravest.is_some_and(|gravest| gravest >= level));
+    let grave = args.fail_on.is_some_and(|level| summary.gravest.is_some_and(|gravest| gravest >= level));
+    let finding = grave || summary.diff.as_ref().is_some_and(Comparison::differs);
     match () {
         () if signal != 0 => Exit(signal),
         () if !summary.is_complete() || summary.undelivered > 0 => Exit::INCOMPLETE,
@@ -196,6 +203,11 @@ impl Audience for Teller {
             deliverer.send(alert);
         }
         Ok(())
+    }
+
+    fn difference(&mut self, difference: &Difference) -> io::Result<()> {
+        self.progress.clear();
+        self.output.write_difference(difference)
     }
 
     fn progress(&mut self, summary: &Summary, total: usize) {
@@ -233,7 +245,7 @@ struct RowRule<'d> {
 }
 
 impl Output {
-    fn open(args: &ReplayArgs, detections: &Detections) -> Result<Self, Exit> {
+    fn open(args: &ReplayArgs, sets: &Sets) -> Result<Self, Exit> {
         let terminal = args.output.is_none() && io::stdout().is_terminal();
         let default = if terminal { OutputFormat::Table } else { OutputFormat::Ndjson };
         let name =
@@ -246,8 +258,7 @@ impl Output {
             })?),
         };
         let writer = BufWriter::with_capacity(64 << 10, writer);
-        let title =
-            detections.rules().iter().map(|rule| rule.title.chars().count()).max().unwrap_or_default();
+        let title = sets.rules().map(|rule| rule.title.chars().count()).max().unwrap_or_default();
         Ok(Self {
             writer,
             name,
@@ -261,25 +272,44 @@ impl Output {
     fn write(&mut self, alert: &Alert) -> io::Result<()> {
         match self.format {
             OutputFormat::Ndjson => writeln!(self.writer, "{}", alert.document)?,
-            OutputFormat::Table => self.write_row(alert)?,
+            OutputFormat::Table => self.write_row(alert, None)?,
         }
         if self.terminal { self.writer.flush() } else { Ok(()) }
     }
 
-    fn write_row(&mut self, alert: &Alert) -> io::Result<()> {
+    fn write_difference(&mut self, difference: &Difference) -> io::Result<()> {
+        match self.format {
+            OutputFormat::Ndjson => backtest::write_line(&mut self.writer, difference)?,
+            OutputFormat::Table => self.write_row(difference.alert(), Some(difference))?,
+        }
+        if self.terminal { self.writer.flush() } else { Ok(()) }
+    }
+
+    /// Writes an alert, and how it differs where two sets are compared.
+    fn write_row(&mut self, alert: &Alert, difference: Option<&Difference>) -> io::Result<()> {
+        let (mark, changes) = difference.map(backtest::in_row).unwrap_or_default();
+        let width = self.title;
         if !self.headed {
             self.headed = true;
-            let width = self.title;
-            writeln!(self.writer, "{:<20}  {:<13}  {:<width$}  WHAT HAPPENED", "TIME", "LEVEL", "DETECTION")?;
+            let space = " ".repeat(mark.len());
+            writeln!(
+                self.writer,
+                "{space}{:<20}  {:<13}  {:<width$}  WHAT HAPPENED",
+                "TIME", "LEVEL", "DETECTION"
+            )?;
         }
         let row: Row<'_> = serde_json::from_str(&alert.document).map_err(io::Error::other)?;
         let level = if row.status == "match" { row.level.to_owned() } else { format!("{} ?", row.level) };
         let (time, title, summary) = (row.time.unwrap_or("-"), plain(&row.rule.title), plain(&row.summary));
-        let width = self.title;
-        writeln!(self.writer, "{time:<20}  {level:<13}  {title:<width$}  {summary}")
+        writeln!(self.writer, "{mark}{time:<20}  {level:<13}  {title:<width$}  {changes}{summary}")
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    /// Writes what is left, and for people how two sets compare, by detection.
+    fn finish(&mut self, diff: Option<&Comparison>, sets: &Sets) -> io::Result<()> {
+        if let Some(diff) = diff.filter(|_| self.format == OutputFormat::Table) {
+            let space = if self.headed { "\n" } else { "" };
+            write!(self.writer, "{space}{}", backtest::by_rule(diff, sets))?;
+        }
         self.writer.flush()
     }
 }
@@ -331,16 +361,31 @@ impl Progress {
 }
 
 /// The summary for people.
-fn report(summary: &Summary, detections: &Detections) {
+fn report(summary: &Summary, sets: &Sets, format: OutputFormat) {
     let skipped: u64 = summary.skipped.values().sum();
     let undecodable: u64 = summary.undecodable.values().sum();
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    let mut row = |name: &str, text: String| rows.push(vec![name.to_owned(), text]);
-    row("objects", format!("{} read, {} passed over", grouped(summary.objects), grouped(skipped)));
+    let mut rows = vec![
+        ("objects", format!("{} read, {} passed over", grouped(summary.objects), grouped(skipped))),
+        ("records", format!("{}, {} not readable", grouped(summary.records), grouped(undecodable))),
+        ("bytes", format!("{} stored, {} inflated", bytes(summary.bytes_compressed), bytes(summary.bytes))),
+    ];
+    rows.extend(summary.diff.as_ref().map_or_else(|| found(summary), backtest::found));
     let millis = Duration::from_secs_f64(summary.elapsed_s).as_millis().max(1);
     let rate = u64::try_from(u128::from(summary.records) * 1000 / millis).unwrap_or(u64::MAX);
-    row("records", format!("{}, {} not readable", grouped(summary.records), grouped(undecodable)));
-    row("bytes", format!("{} stored, {} inflated", bytes(summary.bytes_compressed), bytes(summary.bytes)));
+    rows.push(("time", format!("{:.2} s, {} records/s", summary.elapsed_s, grouped(rate))));
+    let rows: Vec<_> = rows.into_iter().map(|(name, text)| vec![name.to_owned(), text]).collect();
+    say(table(&rows).trim_end());
+    match &summary.diff {
+        None => by_rule(summary, sets),
+        // Otherwise it is part of the output.
+        Some(diff) if format == OutputFormat::Ndjson => say(backtest::by_rule(diff, sets).trim_end()),
+        Some(_) => {}
+    }
+    remarks("unusual", &summary.anomalies);
+}
+
+/// How many alerts were found, by level.
+fn found(summary: &Summary) -> Vec<(&'static str, String)> {
     let levels: Vec<String> = crate::sigma::Level::ALL
         .iter()
         .rev()
@@ -349,32 +394,33 @@ fn report(summary: &Summary, detections: &Detections) {
         })
         .collect();
     let levels = if levels.is_empty() { String::new() } else { format!(": {}", levels.join(", ")) };
-    row("alerts", format!("{}{levels}", grouped(summary.alerts)));
+    let mut rows = vec![("alerts", format!("{}{levels}", grouped(summary.alerts)))];
     if summary.undecided > 0 {
-        row(
-            "undecided",
-            format!("{} of them: CloudTrail left out what they ask for", grouped(summary.undecided)),
-        );
+        let text = format!("{} of them: CloudTrail left out what they ask for", grouped(summary.undecided));
+        rows.push(("undecided", text));
     }
     if summary.withheld > 0 {
-        row("withheld", format!("{} undecided alerts beside them", grouped(summary.withheld)));
+        rows.push(("withheld", format!("{} undecided alerts beside them", grouped(summary.withheld))));
     }
-    row("time", format!("{:.2} s, {} records/s", summary.elapsed_s, grouped(rate)));
-    say(table(&rows).trim_end());
+    rows
+}
 
+/// The detections that found something.
+fn by_rule(summary: &Summary, sets: &Sets) {
     let mut counts: Vec<(&String, u64)> = summary.rules.iter().map(|(id, count)| (id, *count)).collect();
     counts.sort_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(other.0)));
-    let title = |id: &str| {
-        detections.rules().iter().find(|rule| rule.id == id).map_or(id.to_owned(), |rule| rule.title.clone())
-    };
     let rows: Vec<Vec<String>> = counts
         .into_iter()
-        .map(|(id, count)| vec![format!("{:>8}", grouped(count)), plain(&title(id)).into_owned()])
+        .map(|(id, count)| vec![format!("{:>8}", grouped(count)), plain(title(sets, id)).into_owned()])
         .collect();
     if !rows.is_empty() {
         say(table(&rows).trim_end());
     }
-    remarks("unusual", &summary.anomalies);
+}
+
+/// The title of a detection.
+pub(super) fn title<'s>(sets: &'s Sets, id: &'s str) -> &'s str {
+    sets.rules().find(|rule| rule.id == id).map_or(id, |rule| &rule.title)
 }
 
 /// What must be told even if nothing else is: what was not read, and what did not arrive.

@@ -6,6 +6,7 @@ use super::terminal::{self, complain};
 use super::{Exit, RunArgs};
 use crate::config::Flags;
 use crate::daemon::{self, Ending};
+use crate::reload::Reload;
 
 pub(super) fn run(args: RunArgs) -> Exit {
     match try_run(args) {
@@ -40,9 +41,16 @@ fn try_run(args: RunArgs) -> Result<Exit, Exit> {
         return Err(Exit::USAGE);
     }
     terminal::log(&config, "info");
-    let book = terminal::rulebook(&config)?;
     let runtime = terminal::runtime()?;
-    let ended = runtime.block_on(daemon::run(&config, book));
+    let reload = {
+        let _within = runtime.enter();
+        Reload::new(&config).map_err(|error| {
+            complain(&format!("signals cannot be caught: {error}"));
+            Exit::USAGE
+        })?
+    };
+    let book = terminal::rulebook(&config)?;
+    let ended = runtime.block_on(daemon::run(&config, book, reload));
     // A write that nobody takes must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match ended {

@@ -40,6 +40,8 @@ pub struct Config {
     pub default_detections: bool,
     /// Whether broken rules are left out instead of ending the program.
     pub keep_going: bool,
+    /// When detections are read again.
+    pub reload: ReloadOn,
     /// What the placeholders in rules stand for.
     pub values: Option<PathBuf>,
     /// Where metrics and health are served.
@@ -139,6 +141,16 @@ impl Limits {
     pub fn decode(&self) -> decode::Limits {
         decode::Limits { inflated: self.inflated as u64, record: self.record }
     }
+}
+
+/// When a running daemon reads its detections again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReloadOn {
+    /// On SIGHUP.
+    #[default]
+    Signal,
+    /// On SIGHUP, and when a rule file has changed.
+    Change,
 }
 
 /// The form of log lines.
@@ -272,6 +284,7 @@ impl Config {
             detections: reader.strings("detections").into_iter().map(PathBuf::from).collect(),
             default_detections: reader.flag("default_detections").unwrap_or(true),
             keep_going: reader.flag("keep_going").unwrap_or(false),
+            reload: reload(reader),
             values: reader.string("values").map(PathBuf::from),
             listen: reader.parsed("listen", "an address such as \"127.0.0.1:9187\""),
             state: reader.string("state").map(PathBuf::from),
@@ -496,6 +509,15 @@ fn log(reader: &mut Reader<'_>) -> Logs {
         _ => Err(String::new()),
     });
     Logs { format: format.unwrap_or_default(), filter: None, colours: true }
+}
+
+fn reload(reader: &mut Reader<'_>) -> ReloadOn {
+    let reload = reader.text("reload", "\"signal\" or \"change\"", |text| match text {
+        "signal" => Ok(ReloadOn::Signal),
+        "change" => Ok(ReloadOn::Change),
+        _ => Err(String::new()),
+    });
+    reload.unwrap_or_default()
 }
 
 /// Names of hosts, as URLs have them.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::{BucketConfig, Config, LogFormat, QueueConfig, RoleConfig};
+use super::{BucketConfig, Config, LogFormat, QueueConfig, ReloadOn, RoleConfig};
 use crate::alert::{Secret, SecretOrigin, SinkSettings, SinkTarget, WebhookSettings};
 use crate::sigma::Level;
 
@@ -18,6 +18,7 @@ impl Config {
         put("detections", list(self.detections.iter().map(|path| path.display().to_string())));
         put("default_detections", self.default_detections.into());
         put("keep_going", self.keep_going.into());
+        put("reload", if self.reload == ReloadOn::Change { "change" } else { "signal" }.into());
         if let Some(values) = &self.values {
             put("values", values.display().to_string().into());
         }

@@ -134,6 +134,7 @@ fn single_problems() {
         ("queue = \"x\"", "list of tables"),
         ("limits = 7", "expected a table"),
         ("keep_going = \"yes\"", "true or false"),
+        ("reload = \"watch\"", "`reload`: expected \"signal\" or \"change\", not `watch`"),
         ("[limits]\nrecord = \"1GiB\"", "larger than"),
         ("[limits]\nin_flight = \"0B\"", "expected a size"),
         (&format!("{webhook}url = \"https://x/\"\ntimeout = \"0s\""), "more than nothing"),
@@ -157,10 +158,11 @@ fn variables_set_scalars() {
         ("TRAILHOUND_LIMITS__IN_FLIGHT", "1MiB"),
         ("TRAILHOUND_LISTEN", "127.0.0.1:1"),
         ("TRAILHOUND_KEEP_GOING", "true"),
+        ("TRAILHOUND_RELOAD", "change"),
     ];
     let config = read("[limits]\nin_flight = \"2MiB\"", &variables, Flags::default()).unwrap();
     assert_eq!(config.limits.in_flight, 1 << 20);
-    assert!(config.keep_going);
+    assert!(config.keep_going && config.reload == ReloadOn::Change);
     assert_eq!(config.listen.unwrap().port(), 1);
     let found =
         problems("", &[("TRAILHOUND_LIMIT__RECORD", "1MiB"), ("TRAILHOUND_LISTEN", "x")], Flags::default());

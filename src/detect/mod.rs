@@ -5,6 +5,7 @@
 //! over the slow parser, with every detection and without the index, is the oracle that the fast way must
 //! equal. No clock, no I/O, no runtime.
 
+mod change;
 mod evaluate;
 mod index;
 mod need;
@@ -13,6 +14,7 @@ pub mod windows;
 
 use std::sync::Arc;
 
+pub use change::Change;
 pub use evaluate::{Verdict, evaluate};
 pub use index::Narrowing;
 pub use windows::{Evidence, Feeds, Finding, Sieve};

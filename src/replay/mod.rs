@@ -2,39 +2,45 @@
 //!
 //! Objects are taken in a fixed order by as many workers as there are cores. Their alerts are told in that
 //! order, whoever finishes first: what is early waits, at most 32 objects for each worker ahead of the first
-//! unfinished one, in memory or in a file.
+//! unfinished one, in memory or in a file. Two sets of detections can be replayed at once; then their differences
+//! are told.
 
+mod comparison;
+mod desk;
+mod examine;
 mod patient;
 mod spool;
+mod summary;
+mod turns;
 mod window;
 
-use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::Thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
+pub use comparison::{Comparison, Counts, Difference, Pair, SetFacts, Sides};
+pub use summary::{Remark, Summary};
 pub use window::{UnknownTime, Window, from, to};
 
-use crate::alert::{Alert, AlertId, Origin, OriginKind};
+use crate::alert::Alert;
 use crate::announce::Class;
 use crate::decode::Limits;
-use crate::detect::{Hit, Status};
 use crate::fetch::{Body, Fetched};
 use crate::folder;
-use crate::sigma::Level;
-use crate::worker::{Examined, Inspection, Listener, Worker};
+use crate::sigma::Rule;
+use crate::worker::{Examined, Inspection};
+use comparison::Span;
+use desk::Desk;
+use examine::Bench;
 use patient::Patient;
 use spool::Spool;
-use window::Glimpse;
+use turns::{Running, Turns};
 
 /// Objects that a worker may be ahead of the first unfinished one: as many as are done meanwhile if that one is
-/// large and they are not.
+/// large and they are not. Where two sets are compared, which hold twice as much for each, it is half of that.
 const AHEAD: usize = 32;
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
@@ -59,70 +65,38 @@ enum Task {
     Skip(Class),
 }
 
-/// What a replay found.
-#[derive(Debug, Default, Serialize)]
-pub struct Summary {
-    /// What was asked for, in words.
-    pub window: String,
-    /// Objects that were read, to their end or not.
-    pub objects: u64,
-    /// Records, undecodable ones included.
-    pub records: u64,
-    /// Records that could not be evaluated, by reason.
-    pub undecodable: BTreeMap<&'static str, u64>,
-    /// Bytes as stored.
-    pub bytes_compressed: u64,
-    /// Bytes inflated.
-    pub bytes: u64,
-    /// Alerts, undecided ones included; each id once.
-    pub alerts: u64,
-    /// Undecided ones among them.
-    pub undecided: u64,
-    /// Undecided alerts beside them that were not told, as the configuration asks; each id once.
-    pub withheld: u64,
-    /// Alerts by level.
-    pub levels: BTreeMap<&'static str, u64>,
-    /// Alerts by the id of their detection.
-    pub rules: BTreeMap<String, u64>,
-    /// Alerts that were not told again: their id was told before.
-    pub repeats: u64,
-    /// Files that were passed over, by class.
-    pub skipped: BTreeMap<&'static str, u64>,
-    /// What could not be read, or not to its end.
-    pub unreadable: Vec<Remark>,
-    /// What ordinary objects never have.
-    pub anomalies: Vec<Remark>,
-    /// Whether a signal ended the replay early.
-    pub interrupted: bool,
-    /// Alerts that a required sink did not take, where alerts were to be delivered.
-    pub undelivered: u64,
-    /// Seconds.
-    pub elapsed_s: f64,
-    /// The gravest level of an alert.
-    #[serde(skip)]
-    pub gravest: Option<Level>,
-    /// Records that may lie within what was asked for.
-    #[serde(skip)]
-    pub within: u64,
+/// The detections of a replay.
+#[derive(Debug)]
+pub enum Sets {
+    /// One set, whose alerts are told.
+    One(Box<Inspection>),
+    /// Two sets, of which the differences are told.
+    Two(Box<Pair>),
 }
 
-/// A remark on an object.
-#[derive(Debug, Serialize)]
-pub struct Remark {
-    /// Its key or path.
-    pub object: String,
-    /// A short name, from a closed set.
-    pub reason: &'static str,
-    /// In words.
-    pub detail: String,
-}
+impl Sets {
+    /// All detections; a detection of both sets comes twice.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        let (one, other) = match self {
+            Sets::One(set) => (&**set, None),
+            Sets::Two(pair) => (&pair.sets.new, Some(&pair.sets.old)),
+        };
+        [one].into_iter().chain(other).flat_map(|set| set.detections.rules())
+    }
 
-impl Summary {
-    /// Whether everything that was asked for was read, and there was something to read.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        let nothing = self.objects == 0 || self.records == 0 || self.within == 0;
-        self.unreadable.is_empty() && self.undecodable.is_empty() && !nothing
+    /// How many sets see each record.
+    fn number(&self) -> usize {
+        match self {
+            Sets::One(_) => 1,
+            Sets::Two(_) => 2,
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        match self {
+            Sets::One(set) => set.limits,
+            Sets::Two(pair) => pair.sets.new.limits,
+        }
     }
 }
 
@@ -134,14 +108,20 @@ pub trait Audience: Send {
     /// It could not be told; the replay ends.
     fn alert(&mut self, alert: &Alert) -> io::Result<()>;
 
+    /// A difference between two sets, in the order of the records; instead of alerts.
+    ///
+    /// # Errors
+    /// It could not be told; the replay ends.
+    fn difference(&mut self, difference: &Difference) -> io::Result<()>;
+
     /// Now and then: what was found so far, and how many objects there are.
     fn progress(&mut self, summary: &Summary, total: usize);
 }
 
-/// Replays sources. With what was found comes whether all alerts could be told.
+/// Replays sources. With what was found comes whether everything could be told.
 pub fn replay(
     sources: &[Source],
-    inspection: &Inspection,
+    sets: &Sets,
     window: &Window,
     jobs: usize,
     stop: &Arc<AtomicBool>,
@@ -150,22 +130,26 @@ pub fn replay(
     let started = Instant::now();
     let tasks = tasks(sources);
     let jobs = jobs.max(1);
-    let turns = Turns::new(tasks.len(), jobs * AHEAD);
-    let summary = Summary { window: window.to_string(), ..Summary::default() };
+    let turns = Turns::new(tasks.len(), jobs * AHEAD / sets.number());
+    let diff = match sets {
+        Sets::One(_) => None,
+        Sets::Two(pair) => Some(Comparison::new(pair)),
+    };
+    let summary = Summary { window: window.to_string(), diff, ..Summary::default() };
     let desk = Mutex::new(Desk::new(summary, audience));
     let running = Running::new(jobs);
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 let _running = running.one(&turns);
-                work(&tasks, &turns, inspection, window, stop, &desk);
+                work(&tasks, &turns, sets, window, stop, &desk);
             });
         }
         while running.wait(PROGRESS_EVERY) {
             lock(&desk).progress(tasks.len());
         }
     });
-    let Desk { mut summary, told, .. } = desk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (mut summary, told) = desk.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
     summary.interrupted = stop.load(Ordering::Relaxed) || told.is_err();
     summary.elapsed_s = started.elapsed().as_secs_f64();
     (summary, told)
@@ -199,120 +183,23 @@ fn file(path: PathBuf) -> Task {
     }
 }
 
-/// Whose turn it is: the next task to take, and how many have been told.
-#[derive(Debug)]
-struct Turns {
-    tasks: usize,
-    ahead: usize,
-    state: Mutex<TurnState>,
-    told: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct TurnState {
-    next: usize,
-    told: usize,
-    waiting: usize,
-    ended: bool,
-}
-
-impl Turns {
-    fn new(tasks: usize, ahead: usize) -> Self {
-        Self { tasks, ahead, state: Mutex::default(), told: Condvar::new() }
-    }
-
-    /// The next task, once it is not too far ahead; none when there are no more.
-    fn take(&self) -> Option<usize> {
-        let mut state = lock(&self.state);
-        while !state.ended && state.next >= state.told + self.ahead {
-            state.waiting += 1;
-            state = self.told.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.waiting -= 1;
-        }
-        self.next(&mut state)
-    }
-
-    /// The next task, if it is not too far ahead.
-    fn try_take(&self) -> Option<usize> {
-        let mut state = lock(&self.state);
-        if state.next >= state.told + self.ahead { None } else { self.next(&mut state) }
-    }
-
-    fn next(&self, state: &mut TurnState) -> Option<usize> {
-        if state.ended || state.next >= self.tasks {
-            return None;
-        }
-        state.next += 1;
-        Some(state.next - 1)
-    }
-
-    /// So many tasks were told.
-    fn tell(&self, told: usize) {
-        let mut state = lock(&self.state);
-        state.told = state.told.max(told);
-        if state.waiting > 0 {
-            self.told.notify_all();
-        }
-    }
-
-    fn end(&self) {
-        lock(&self.state).ended = true;
-        self.told.notify_all();
-    }
-}
-
-/// How many workers are at work, for the thread that waits for them.
-#[derive(Debug)]
-struct Running {
-    workers: AtomicUsize,
-    waiter: Thread,
-}
-
-/// One of the workers; it ends when this is dropped.
-#[derive(Debug)]
-struct One<'r> {
-    running: &'r Running,
-    turns: &'r Turns,
-}
-
-impl Running {
-    fn new(workers: usize) -> Self {
-        Self { workers: AtomicUsize::new(workers), waiter: std::thread::current() }
-    }
-
-    fn one<'r>(&'r self, turns: &'r Turns) -> One<'r> {
-        One { running: self, turns }
-    }
-
-    /// Waits for their end, or so long; whether some are still at work.
-    fn wait(&self, most: Duration) -> bool {
-        if self.workers.load(Ordering::Acquire) > 0 {
-            std::thread::park_timeout(most);
-        }
-        self.workers.load(Ordering::Acquire) > 0
-    }
-}
-
-impl Drop for One<'_> {
-    fn drop(&mut self) {
-        // Nobody is to wait for the task of a worker that has failed.
-        if std::thread::panicking() {
-            self.turns.end();
-        }
-        self.running.workers.fetch_sub(1, Ordering::Release);
-        self.running.waiter.unpark();
-    }
-}
-
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What became of a task.
 enum Outcome {
-    Read { name: String, examined: Box<Examined>, within: u64, spool: Spool, spooled: io::Result<()> },
+    Read { name: String, examined: Box<Examined>, within: u64, found: io::Result<Found> },
     Fault(String, io::Error),
     Skip(Class),
+}
+
+/// What was found in an object, still to be told.
+enum Found {
+    /// The alerts of one set.
+    Alerts(Spool),
+    /// Those of two sets, and the span of the events.
+    Pairs(Sides<Spool>, Span),
 }
 
 /// One worker: takes tasks until there are none. While it examines an object, the next one is on its way from
@@ -320,13 +207,12 @@ enum Outcome {
 fn work(
     tasks: &[Task],
     turns: &Turns,
-    inspection: &Inspection,
+    sets: &Sets,
     window: &Window,
     stop: &Arc<AtomicBool>,
     desk: &Mutex<Desk<'_>>,
 ) {
-    let mut worker = Worker::new(inspection.limits);
-    let mut glimpse = Glimpse::new(window);
+    let mut bench = Bench::new(sets, window, sets.limits());
     let (mut opened, mut buffer) = (None, Vec::new());
     loop {
         // A worker that holds a task does not wait for others.
@@ -343,18 +229,18 @@ fn work(
             Opened::Skip(class) => Outcome::Skip(class),
             Opened::Fault(name, error) => Outcome::Fault(name, error),
             Opened::Stdin => {
-                let body = Body::Stream(Box::new(Patient::stdin(stop)));
+                let mut body = Body::Stream(Box::new(Patient::stdin(stop)));
                 // Whoever pipes something in has chosen how much it is.
-                let mut worker = Worker::new(Limits { inflated: u64::MAX, ..inspection.limits });
-                examine(&mut worker, inspection, &mut glimpse, body, None).0
+                let limits = Limits { inflated: u64::MAX, ..sets.limits() };
+                Bench::new(sets, window, limits).examine(&mut body, None)
             }
             Opened::Pipe(path) => {
-                let body = Body::Stream(Box::new(Patient::pipe(path, stop)));
-                examine(&mut worker, inspection, &mut glimpse, body, Some(path)).0
+                let mut body = Body::Stream(Box::new(Patient::pipe(path, stop)));
+                bench.examine(&mut body, Some(path))
             }
             Opened::File(path, file) => match file.read(std::mem::take(&mut buffer)) {
-                Ok(Fetched { body, .. }) => {
-                    let (outcome, body) = examine(&mut worker, inspection, &mut glimpse, body, Some(path));
+                Ok(Fetched { mut body, .. }) => {
+                    let outcome = bench.examine(&mut body, Some(path));
                     if let Body::Whole(bytes) = body {
                         buffer = bytes;
                     }
@@ -403,148 +289,4 @@ impl<'t> Opened<'t> {
 
 fn is_pipe(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
-}
-
-/// Examines an object; its body comes back, for its buffer to be used again.
-fn examine(
-    worker: &mut Worker,
-    inspection: &Inspection,
-    glimpse: &mut Glimpse<'_>,
-    mut body: Body,
-    path: Option<&Path>,
-) -> (Outcome, Body) {
-    let name = path.map_or_else(|| "-".to_owned(), |path| path.to_string_lossy().into_owned());
-    let origin = Origin {
-        kind: if path.is_some() { OriginKind::File } else { OriginKind::Stdin },
-        bucket: None,
-        key: path.is_some().then_some(name.as_str()),
-        version: None,
-        index: 0,
-        announced_at: None,
-        received_at: None,
-        stored_at: None,
-    };
-    let mut teller = Teller { glimpse, within: 0, spool: Spool::new(), spooled: Ok(()) };
-    let examined = Box::new(worker.examine(inspection, &mut body, &origin, None, &mut teller));
-    let Teller { within, spool, spooled, .. } = teller;
-    (Outcome::Read { name, examined, within, spool, spooled }, body)
-}
-
-/// Spools what is asked for, and counts how many records were.
-struct Teller<'t, 'w> {
-    glimpse: &'t mut Glimpse<'w>,
-    within: u64,
-    spool: Spool,
-    spooled: io::Result<()>,
-}
-
-impl Listener for Teller<'_, '_> {
-    fn record(&mut self, record: &[u8]) {
-        self.within += u64::from(self.glimpse.may_admit(record));
-    }
-
-    fn wants(&mut self, hit: &Hit<'_>) -> bool {
-        self.glimpse.window().admits(hit.event)
-    }
-
-    fn alert(&mut self, alert: Alert) {
-        if self.spooled.is_ok() {
-            self.spooled = self.spool.push(&alert);
-        }
-    }
-}
-
-/// Puts outcomes back into order and tells them.
-struct Desk<'a> {
-    summary: Summary,
-    /// Outcomes whose turn has not come.
-    early: BTreeMap<usize, Outcome>,
-    next: usize,
-    ids: HashSet<AlertId>,
-    told: io::Result<()>,
-    audience: &'a mut dyn Audience,
-}
-
-impl<'a> Desk<'a> {
-    fn new(summary: Summary, audience: &'a mut dyn Audience) -> Self {
-        Self { summary, early: BTreeMap::new(), next: 0, ids: HashSet::new(), told: Ok(()), audience }
-    }
-
-    /// Takes the outcome of a task and tells everything whose turn it is; returns how many tasks were told, or
-    /// nothing once something could not be.
-    fn take(&mut self, number: usize, outcome: Outcome) -> Option<usize> {
-        self.early.insert(number, outcome);
-        while let Some(outcome) = self.early.remove(&self.next).filter(|_| self.told.is_ok()) {
-            self.next += 1;
-            self.told = self.summary.add(outcome, &mut self.ids, &mut *self.audience);
-        }
-        self.told.is_ok().then_some(self.next)
-    }
-
-    fn progress(&mut self, total: usize) {
-        self.audience.progress(&self.summary, total);
-    }
-}
-
-impl Summary {
-    fn add(
-        &mut self,
-        outcome: Outcome,
-        ids: &mut HashSet<AlertId>,
-        audience: &mut dyn Audience,
-    ) -> io::Result<()> {
-        let (name, examined, spool) = match outcome {
-            Outcome::Skip(class) => {
-                *self.skipped.entry(class.reason()).or_default() += 1;
-                return Ok(());
-            }
-            Outcome::Fault(object, error) => {
-                self.unreadable.push(Remark { object, reason: "io", detail: error.to_string() });
-                return Ok(());
-            }
-            Outcome::Read { name, examined, within, spool, spooled } => {
-                spooled?;
-                self.within += within;
-                (name, examined, spool)
-            }
-        };
-        let Examined { decoded, tally } = *examined;
-        self.objects += 1;
-        self.records += tally.records;
-        self.bytes_compressed += decoded.compressed;
-        self.bytes += decoded.inflated;
-        for (reason, count) in &tally.undecodable {
-            *self.undecodable.entry(reason).or_default() += count;
-        }
-        let remark = |reason, detail| Remark { object: name.clone(), reason, detail };
-        if tally.undecodable() > 0 {
-            let detail = format!("{} record(s) that cannot be read", tally.undecodable());
-            self.unreadable.push(remark("records", detail));
-        }
-        if let Some(error) = &decoded.unreadable {
-            self.unreadable.push(remark(error.reason(), error.to_string()));
-        }
-        self.anomalies
-            .extend(decoded.anomalies.iter().map(|anomaly| remark(anomaly.reason(), anomaly.to_string())));
-        if tally.repaired > 0 {
-            let detail = format!("{} record(s) in which bytes were replaced", tally.repaired);
-            self.anomalies.push(remark("repaired-records", detail));
-        }
-        spool.drain(|alert| {
-            if !ids.insert(alert.id) {
-                self.repeats += 1;
-                return Ok(());
-            }
-            if alert.is_withheld {
-                self.withheld += 1;
-                return Ok(());
-            }
-            self.alerts += 1;
-            self.undecided += u64::from(alert.status == Status::Undecided);
-            *self.levels.entry(alert.level.as_str()).or_default() += 1;
-            *self.rules.entry(alert.rule.to_string()).or_default() += 1;
-            self.gravest = self.gravest.max(Some(alert.level));
-            audience.alert(&alert)
-        })
-    }
 }

@@ -12,6 +12,13 @@ use crate::sigma::Level;
 /// Bytes of alerts of one object that are held in memory.
 const IN_MEMORY: usize = 256 << 10;
 
+/// An alert, and the position of its record in the object.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) record: u64,
+    pub(super) alert: Alert,
+}
+
 /// Alerts in the order in which they were put in.
 #[derive(Debug)]
 pub(super) struct Spool {
@@ -24,8 +31,9 @@ impl Spool {
         Self { file: SpooledTempFile::new(IN_MEMORY), alerts: 0 }
     }
 
-    pub(super) fn push(&mut self, alert: &Alert) -> io::Result<()> {
+    pub(super) fn push(&mut self, record: u64, alert: &Alert) -> io::Result<()> {
         let mut head = Vec::with_capacity(64);
+        head.extend(record.to_le_bytes());
         head.extend(alert.id.bytes());
         head.push(u8::from(alert.status == Status::Undecided));
         head.extend([alert.level as u8, u8::from(alert.is_withheld)]);
@@ -41,28 +49,45 @@ impl Spool {
     }
 
     /// Takes the alerts out again, in order.
-    pub(super) fn drain(mut self, mut take: impl FnMut(Alert) -> io::Result<()>) -> io::Result<()> {
+    pub(super) fn rows(mut self) -> io::Result<Rows> {
         self.file.rewind()?;
-        let mut reader = BufReader::new(self.file);
-        for _ in 0..self.alerts {
-            let id = AlertId::from_bytes(array(&mut reader)?);
-            let [undecided, level, withheld] = array(&mut reader)?;
-            let micros = i64::from_le_bytes(array(&mut reader)?);
-            let lengths = [array(&mut reader)?, array(&mut reader)?].map(u64::from_le_bytes);
-            let rule = text(&mut reader, lengths[0])?;
-            let document = text(&mut reader, lengths[1])?;
-            take(Alert {
-                id,
-                revision: 1,
-                status: if undecided == 0 { Status::Match } else { Status::Undecided },
-                level: Level::ALL[usize::from(level)],
-                is_withheld: withheld != 0,
-                rule: rule.into(),
-                time: Timestamp::from_microsecond(micros).ok().filter(|_| micros != i64::MIN),
-                document,
-            })?;
+        Ok(Rows { reader: BufReader::new(self.file), left: self.alerts })
+    }
+}
+
+/// Alerts that are taken out of a spool.
+#[derive(Debug)]
+pub(super) struct Rows {
+    reader: BufReader<SpooledTempFile>,
+    left: u64,
+}
+
+impl Rows {
+    /// The next one; none after the last.
+    pub(super) fn next(&mut self) -> io::Result<Option<Row>> {
+        if self.left == 0 {
+            return Ok(None);
         }
-        Ok(())
+        self.left -= 1;
+        let reader = &mut self.reader;
+        let record = u64::from_le_bytes(array(reader)?);
+        let id = AlertId::from_bytes(array(reader)?);
+        let [undecided, level, withheld] = array(reader)?;
+        let micros = i64::from_le_bytes(array(reader)?);
+        let lengths = [array(reader)?, array(reader)?].map(u64::from_le_bytes);
+        let rule = text(reader, lengths[0])?;
+        let document = text(reader, lengths[1])?;
+        let alert = Alert {
+            id,
+            revision: 1,
+            status: if undecided == 0 { Status::Match } else { Status::Undecided },
+            level: Level::ALL[usize::from(level)],
+            is_withheld: withheld != 0,
+            rule: rule.into(),
+            time: Timestamp::from_microsecond(micros).ok().filter(|_| micros != i64::MIN),
+            document,
+        };
+        Ok(Some(Row { record, alert }))
     }
 }
 
@@ -101,14 +126,12 @@ mod tests {
         };
         let mut spool = Spool::new();
         let alerts: Vec<Alert> = (0..200).map(alert).collect();
-        alerts.iter().for_each(|alert| spool.push(alert).unwrap());
-        let mut found = Vec::new();
-        spool
-            .drain(|alert| {
-                found.push(format!("{alert:?}"));
-                Ok(())
-            })
-            .unwrap();
-        assert_eq!(found, alerts.iter().map(|alert| format!("{alert:?}")).collect::<Vec<_>>());
+        (0..).zip(&alerts).for_each(|(record, alert)| spool.push(record, alert).unwrap());
+        let mut rows = spool.rows().unwrap();
+        for (record, alert) in (0..).zip(&alerts) {
+            let row = rows.next().unwrap().unwrap();
+            assert_eq!((row.record, format!("{:?}", row.alert)), (record, format!("{alert:?}")));
+        }
+        assert!(rows.next().unwrap().is_none());
     }
 }

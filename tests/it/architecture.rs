@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 use crate::support::root;
 
 /// Which of our modules each module may import.
-const MAY_IMPORT: [(&str, &[&str]); 22] = [
+const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("event", &[]),
     ("sigma", &["event"]),
     ("detect", &["event", "sigma"]),
@@ -25,6 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("intake", &["alert", "announce", "fetch", "metrics"]),
     ("worker", &["alert", "decode", "detect", "event", "fetch"]),
     ("rulebook", &["event", "sigma"]),
+    ("reload", &["alert", "config", "detect", "metrics", "rulebook", "worker"]),
     ("watch", &["announce", "clock", "folder", "intake", "metrics", "ration"]),
     ("aws", &["alert", "announce", "clock", "config", "fetch", "intake", "metrics"]),
     ("admin", &["intake", "metrics"]),
@@ -39,7 +40,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     (
         "daemon",
         &[
-            "admin", "alert", "aws", "clock", "config", "detect", "folder", "intake", "metrics", "pipeline",
+            "admin", "alert", "aws", "clock", "config", "folder", "intake", "metrics", "pipeline", "reload",
             "rulebook", "state", "watch", "worker",
         ],
     ),

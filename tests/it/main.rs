@@ -10,11 +10,13 @@
 mod support;
 
 mod architecture;
+mod backtest;
 mod bad_input;
 mod cli;
 mod delivery;
 mod detections;
 mod queue;
 mod readme;
+mod reload;
 mod rules;
 mod watch;
