@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::event::hex;
-use crate::sigma::{self, Compiled, MAX_FILE, RuleFile, Skipped};
+use crate::sigma::{self, Compiled, MAX_FILE, Part, RuleFile, Skipped, Values};
 
 static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/detections");
 
@@ -59,23 +59,25 @@ impl fmt::Display for Fault {
 }
 
 impl Rulebook {
-    /// Compiles the pack, if wanted, and the user's files and folders.
+    /// Compiles the pack, if wanted, and the user's files and folders; `values` is the file of what the
+    /// placeholders in rules stand for.
     #[must_use]
-    pub fn open(paths: &[PathBuf], with_pack: bool) -> Self {
+    pub fn open(paths: &[PathBuf], with_pack: bool, values: Option<&Path>) -> Self {
         let mut faults = Vec::new();
+        let values = values.map_or_else(Values::default, |path| read_values(path, &mut faults));
         let mut parts = Vec::new();
         if with_pack {
-            parts.push(sigma::compile_apart(&pack()));
+            parts.push(Part::compile(&pack(), &values));
         }
         for path in paths {
-            let part = sigma::compile_apart(&read(path, &mut faults));
+            let part = Part::compile(&read(path, &mut faults), &values);
             // A file of other rules is no mistake; a folder or file without any rule at all is.
-            if part.rules.is_empty() && part.problems.is_empty() && part.skipped.disabled == 0 {
+            if part.is_empty() {
                 faults.push(Fault::NoRule(path.clone()));
             }
             parts.push(part);
         }
-        let Compiled { rules, problems, skipped } = Compiled::join(parts);
+        let Compiled { rules, problems, skipped } = Part::join(parts);
         faults.extend(problems.into_iter().map(Fault::Rule));
         Self { rules, faults, skipped }
     }
@@ -146,20 +148,26 @@ fn read(path: &Path, faults: &mut Vec<Fault>) -> Vec<RuleFile> {
 }
 
 fn read_file(path: &Path, named: bool, faults: &mut Vec<Fault>) -> Option<RuleFile> {
-    let read = fs::metadata(path).and_then(|metadata| {
-        if metadata.len() > MAX_FILE { Ok(None) } else { fs::read_to_string(path).map(Some) }
-    });
-    match read {
-        Ok(Some(text)) => Some(RuleFile { name: path.display().to_string().into(), text, named }),
-        Ok(None) => {
-            faults.push(Fault::TooLarge(path.to_owned()));
-            None
-        }
-        Err(error) => {
-            faults.push(Fault::File { path: path.to_owned(), error });
-            None
-        }
-    }
+    let read = fs::metadata(path)
+        .and_then(|metadata| if metadata.len() > MAX_FILE { Ok(None) } else { fs::read(path).map(Some) });
+    let fault = match read {
+        Ok(Some(bytes)) => match RuleFile::read(&path.display().to_string(), bytes, named) {
+            Ok(file) => return Some(file),
+            Err(problem) => Fault::Rule(problem),
+        },
+        Ok(None) => Fault::TooLarge(path.to_owned()),
+        Err(error) => Fault::File { path: path.to_owned(), error },
+    };
+    faults.push(fault);
+    None
+}
+
+/// What the placeholders stand for, as far as the file can be read.
+fn read_values(path: &Path, faults: &mut Vec<Fault>) -> Values {
+    let text = read_file(path, true, faults).map(|file| file.text).unwrap_or_default();
+    let (values, problems) = Values::read(&path.display().to_string(), &text);
+    faults.extend(problems.into_iter().map(Fault::Rule));
+    values
 }
 
 fn is_rule_name(name: &OsStr) -> bool {
@@ -197,7 +205,7 @@ mod tests {
             ("notes.txt", "["),
             (".git/y.yml", "["),
         ]);
-        let book = Rulebook::open(&[folder.path().to_owned()], false);
+        let book = Rulebook::open(&[folder.path().to_owned()], false, None);
         assert_eq!(faults(&book), [""; 0]);
         let titles: Vec<_> = book.rules.iter().map(|rule| rule.title.as_str()).collect();
         assert_eq!(titles, ["U", "T"]);
@@ -214,9 +222,9 @@ mod tests {
         std::os::unix::fs::symlink(outside.path(), folder.path().join("link.yml")).unwrap();
         fs::write(folder.path().join("binary.yml"), b"\xff\xfe").unwrap();
         let paths = ["", "windows", "empty", "nowhere"].map(|name| folder.path().join(name));
-        let found = faults(&Rulebook::open(&paths, false));
+        let found = faults(&Rulebook::open(&paths, false, None));
         for (at, expected) in [
-            "binary.yml: stream did not contain valid UTF-8",
+            "binary.yml:1: not a text in UTF-8",
             "large.yml: larger than",
             "link.yml: a link that leads out",
             ": holds no rule",
@@ -236,6 +244,6 @@ mod tests {
     fn links_inside_of_a_folder_are_followed() {
         let folder = folder(&[("..data/x.yml", RULE)]);
         std::os::unix::fs::symlink("..data/x.yml", folder.path().join("x.yml")).unwrap();
-        assert_eq!(Rulebook::open(&[folder.path().to_owned()], false).rules.len(), 1);
+        assert_eq!(Rulebook::open(&[folder.path().to_owned()], false, None).rules.len(), 1);
     }
 }

@@ -98,6 +98,9 @@ struct DetectionArgs {
     /// Leaves broken rules out instead of ending
     #[arg(long)]
     keep_going: bool,
+    /// File of values: what the placeholders in rules (`expand`) stand for
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +180,9 @@ struct RulesArgs {
     /// Rule file or folder; by default the embedded pack
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// File of values: what the placeholders in rules (`expand`) stand for
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
     /// Answers as JSON
     #[arg(long)]
     json: bool,
@@ -237,6 +243,7 @@ impl DetectionArgs {
             detections: self.detections.clone(),
             no_default_detections: self.no_default_detections,
             keep_going: self.keep_going,
+            values: self.values.clone(),
             ..Flags::default()
         }
     }

@@ -10,7 +10,7 @@ use crate::sigma::Rule;
 
 /// The pack, or what the user names.
 fn open(args: &RulesArgs) -> Rulebook {
-    Rulebook::open(&args.paths, args.paths.is_empty())
+    Rulebook::open(&args.paths, args.paths.is_empty(), args.values.as_deref())
 }
 
 /// Compiles rules and reports everything that is wrong with them.

@@ -96,7 +96,7 @@ pub(super) fn configuration(file: Option<&std::path::Path>, flags: Flags) -> Res
 
 /// Compiles the detections, or tells everything that is wrong with them.
 pub(super) fn rulebook(config: &Config) -> Result<Rulebook, Exit> {
-    let book = Rulebook::open(&config.detections, config.default_detections);
+    let book = Rulebook::open(&config.detections, config.default_detections, config.values.as_deref());
     for fault in &book.faults {
         let word = if config.keep_going { "warning: left out: " } else { "" };
         complain(&format!("{word}{}", plain(&fault.to_string())));

@@ -40,6 +40,8 @@ pub struct Config {
     pub default_detections: bool,
     /// Whether broken rules are left out instead of ending the program.
     pub keep_going: bool,
+    /// What the placeholders in rules stand for.
+    pub values: Option<PathBuf>,
     /// Where metrics and health are served.
     pub listen: Option<SocketAddr>,
     /// Where state is kept.
@@ -166,6 +168,8 @@ pub struct Flags {
     pub no_default_detections: bool,
     /// `--keep-going`
     pub keep_going: bool,
+    /// `--values`
+    pub values: Option<PathBuf>,
     /// `--listen`
     pub listen: Option<SocketAddr>,
     /// `--state`
@@ -268,6 +272,7 @@ impl Config {
             detections: reader.strings("detections").into_iter().map(PathBuf::from).collect(),
             default_detections: reader.flag("default_detections").unwrap_or(true),
             keep_going: reader.flag("keep_going").unwrap_or(false),
+            values: reader.string("values").map(PathBuf::from),
             listen: reader.parsed("listen", "an address such as \"127.0.0.1:9187\""),
             state: reader.string("state").map(PathBuf::from),
             log: log(reader),
@@ -328,6 +333,7 @@ impl Config {
         self.detections.extend(flags.detections);
         self.default_detections &= !flags.no_default_detections;
         self.keep_going |= flags.keep_going;
+        self.values = flags.values.or(self.values.take());
         self.listen = flags.listen.or(self.listen);
         self.state = flags.state.or(self.state.take());
         self.log.format = flags.log.unwrap_or(self.log.format);

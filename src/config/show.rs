@@ -18,6 +18,9 @@ impl Config {
         put("detections", list(self.detections.iter().map(|path| path.display().to_string())));
         put("default_detections", self.default_detections.into());
         put("keep_going", self.keep_going.into());
+        if let Some(values) = &self.values {
+            put("values", values.display().to_string().into());
+        }
         if let Some(address) = self.listen {
             put("listen", address.to_string().into());
         }

@@ -184,11 +184,16 @@ fn flags_win_and_lists_add_up() {
         webhooks: vec!["http://127.0.0.1:1/".into()],
         detections: vec!["d".into()],
         no_default_detections: true,
+        values: Some("w.yml".into()),
         listen: Some("127.0.0.1:2".parse().unwrap()),
         log: Some(LogFormat::Json),
         ..Flags::default()
     };
-    let config = read("detections = [\"c\"]\nlisten = \"127.0.0.1:1\"", &[], flags).unwrap();
+    let file = "detections = [\"c\"]\nlisten = \"127.0.0.1:1\"\nvalues = \"v.yml\"";
+    let config = read(file, &[], flags).unwrap();
+    assert_eq!(config.values, Some(PathBuf::from("w.yml")));
+    let variable = read(file, &[("TRAILHOUND_VALUES", "x.yml")], Flags::default()).unwrap();
+    assert_eq!(variable.values, Some(PathBuf::from("x.yml")));
     assert_eq!(config.detections, [PathBuf::from("c"), PathBuf::from("d")]);
     assert_eq!(config.listen.unwrap().port(), 2);
     assert_eq!((config.queues.len(), config.sinks.len(), config.watch.len()), (1, 1, 1));

@@ -1,16 +1,19 @@
-//! One YAML document to one compiled detection, with a line for everything that is wrong.
-//!
-//! rsigma-parser reads documents, conditions and modifiers. It knows no lines and stops at the first mistake,
-//! so that keys and conditions are first checked one by one on the tree that does.
+//! One YAML document to one unit: a rule, a correlation or a filter, with a line for everything that is wrong.
 
-use rsigma_parser::{ConditionExpr, Detection, Quantifier, SelectorPattern, SigmaRule};
+use std::collections::BTreeSet;
+
+use rsigma_parser::SigmaParserError;
 use sha2::{Digest, Sha256};
 
+use super::correlation::{Correlation, CorrelationKind, Occurrence};
+use super::detection;
+use super::draft::{self, CorrelationError, Draft};
 use super::expression::{Condition, Expression};
-use super::item::{self, ItemError};
-use super::pattern::Case;
+use super::extension::{self, ExtensionProblem, Owner};
+use super::filter::{self, Filter, FilterError};
+use super::item::ItemError;
 use super::rule::{Attempts, Extension, Level, Logic, Place, Rule};
-use super::template::{Template, TemplateError};
+use super::values::Values;
 use super::yaml::{Data, Node};
 use crate::event::hex;
 
@@ -30,21 +33,24 @@ pub enum DocumentError {
     /// A key that must be there is not.
     #[error("`{0}` is missing")]
     Missing(&'static str),
-    /// A correlation or a filter.
-    #[error("{0} rules are not available in this version")]
-    Unavailable(&'static str),
+    /// A value of another kind.
+    #[error("expected {0}")]
+    Expected(&'static str),
+    /// A key of another kind than a text.
+    #[error("`{0}` takes one text")]
+    NotAText(&'static str),
     /// A condition that is none.
-    #[error("the condition is not valid: {0}")]
-    Condition(#[source] rsigma_parser::SigmaParserError),
-    /// The old form of aggregation.
-    #[error("aggregation in a condition (`|`) is not part of Sigma any more; write a correlation")]
-    Aggregation,
+    #[error("the condition is not valid: {}", detection::said(.0))]
+    Condition(#[source] SigmaParserError),
+    /// The old form of aggregation, and what to write instead.
+    #[error("aggregation in a condition (`|`) is not part of Sigma any more; write {0}")]
+    Aggregation(String),
     /// A condition names something that is not there.
     #[error("the condition names `{0}`, but there is no such selection")]
     NoSelection(String),
     /// A key of a selection that cannot be read.
-    #[error("{0}")]
-    Key(#[source] rsigma_parser::SigmaParserError),
+    #[error("{}", detection::said(.0))]
+    Key(#[source] SigmaParserError),
     /// A selection that says nothing.
     #[error("the selection `{0}` is empty")]
     EmptySelection(String),
@@ -65,343 +71,291 @@ pub enum DocumentError {
     /// A level that is none.
     #[error("{0}")]
     Level(#[source] super::rule::UnknownLevel),
+    /// What stands under `correlation:`.
+    #[error("{0}")]
+    Correlation(#[from] CorrelationError),
+    /// What stands under `filter:`.
+    #[error("{0}")]
+    Filter(#[from] FilterError),
     /// What stands under `trailhound:`.
-    #[error("`trailhound.{key}`: {problem}")]
+    #[error("`{key}`: {problem}")]
     Extension {
-        /// The key.
+        /// The key, from `trailhound` on.
         key: String,
         /// What is wrong.
         problem: ExtensionProblem,
     },
-    /// Anything else that the parser refuses.
-    #[error("{0}")]
-    Parser(String),
 }
 
-/// What can be wrong with a key under `trailhound:`.
-#[derive(Debug, thiserror::Error)]
-pub enum ExtensionProblem {
-    /// A key that does not exist.
-    #[error("unknown key")]
-    Unknown,
-    /// A key of a later version.
-    #[error("not available in this version")]
-    Unavailable,
-    /// A value of another kind.
-    #[error("expected {0}")]
-    Expected(&'static str),
-    /// A template that cannot be read.
-    #[error("{0}")]
-    Template(#[source] TemplateError),
+/// A document that says something, compiled as far as it can be by itself.
+pub(super) struct Unit {
+    pub(super) names: Names,
+    pub(super) place: Place,
+    /// SHA-256 of the document in a form without comments and layout, in hexadecimal digits.
+    pub(super) hash: String,
+    pub(super) source: LogSource,
+    pub(super) body: Body,
 }
 
-/// Whether the document is a rule over CloudTrail; a rule for another log source is none of ours.
+pub(super) enum Body {
+    Rule(Box<Rule>),
+    /// A correlation; the logic of its rule is made when its members are known.
+    Correlation(Box<Rule>, Draft),
+    Filter(Filter),
+    /// A rule or correlation that does not run.
+    Absent(Absence),
+}
+
+/// Why a rule does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// It is for another log source.
+    OtherSource,
+    /// Its status is `deprecated` or `unsupported`.
+    Retired,
+    /// `enabled: false`.
+    Disabled,
+    /// Something is wrong with it.
+    Broken,
+}
+
+/// What other documents may call a rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Names {
+    pub(super) id: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) title: String,
+}
+
+/// What a document says about its log source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct LogSource([Option<String>; 3]);
+
+impl Names {
+    pub(super) fn of(document: &Node) -> Self {
+        let text = |key| document.get(key).and_then(Node::text).map(str::to_owned);
+        Self { id: text("id"), name: text("name"), title: text("title").unwrap_or_default() }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.id.as_deref() == Some(name) || self.name.as_deref() == Some(name) || self.title == name
+    }
+
+    /// The `id`, or `title:<title>`.
+    fn identity(&self) -> String {
+        self.id.clone().unwrap_or_else(|| format!("title:{}", self.title))
+    }
+}
+
+impl LogSource {
+    fn of(document: &Node) -> Self {
+        let source = document.get("logsource");
+        Self(["product", "service", "category"].map(|key| {
+            let text = source.and_then(|source| source.get(key)).and_then(Node::text);
+            text.map(str::to_ascii_lowercase)
+        }))
+    }
+
+    /// Whether everything that this one says holds for the other.
+    pub(super) fn contains(&self, other: &LogSource) -> bool {
+        self.0.iter().zip(&other.0).all(|(own, other)| own.is_none() || own == other)
+    }
+}
+
+impl Unit {
+    /// A rule that does not run.
+    pub(super) fn absent(names: Names, place: Place, absence: Absence) -> Self {
+        let (hash, source) = (String::new(), LogSource::default());
+        Self { names, place, hash, source, body: Body::Absent(absence) }
+    }
+
+    /// Whether it is meant to run.
+    pub(super) fn is_enabled(&self) -> bool {
+        match &self.body {
+            Body::Rule(rule) | Body::Correlation(rule, _) => rule.extension.enabled,
+            Body::Filter(filter) => filter.enabled,
+            Body::Absent(_) => false,
+        }
+    }
+}
+
+/// Whether the document is about CloudTrail; a rule for another log source is none of ours.
 pub(super) fn is_for_cloudtrail(document: &Node) -> bool {
-    let Some(source) = document.get("logsource") else { return true };
-    let is = |key, wanted: &str| {
-        source.get(key).and_then(Node::text).is_none_or(|text| text.eq_ignore_ascii_case(wanted))
-    };
-    let anything = ["product", "service", "category"].iter().any(|key| source.get(key).is_some());
-    !anything || source.get("product").is_some() && is("product", "aws") && is("service", "cloudtrail")
+    let LogSource([product, service, category]) = LogSource::of(document);
+    let anything = product.is_some() || service.is_some() || category.is_some();
+    !anything || product.as_deref() == Some("aws") && service.is_none_or(|service| service == "cloudtrail")
 }
 
 /// Compiles a document.
-pub(super) fn compile(document: &Node, place: Place) -> Result<Rule, Vec<Fault>> {
+pub(super) fn compile(document: &Node, place: Place, values: &Values) -> Result<Unit, Vec<Fault>> {
     let mut faults = Vec::new();
-    check(document, &mut faults);
-    let extension = extension(document, &mut faults);
-    let level = level(document, &mut faults);
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let rule = parse(document).map_err(|fault| vec![fault])?;
-    let condition = compile_condition(&rule, document, extension.attempts)?;
-    let list = |list: &[String]| list.iter().filter(|text| !text.trim().is_empty()).cloned().collect();
-    Ok(Rule {
-        id: rule.id.clone().unwrap_or_else(|| format!("title:{}", rule.title)),
-        level,
-        status: document.get("status").and_then(Node::text).map(str::to_owned),
-        tags: list(&rule.tags),
-        description: rule.description.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
-        references: list(&rule.references),
-        falsepositives: list(&rule.falsepositives),
-        extension,
-        hash: hex(&Sha256::digest(document.to_flow())),
-        place,
-        name: rule.name,
-        muted: false,
-        logic: Logic::Event(condition),
-        title: rule.title,
-    })
+    let unit = read(document, place, values, &mut faults);
+    unit.filter(|_| faults.is_empty()).ok_or(faults)
 }
 
-/// What can be checked line by line before the parser sees the document.
-fn check(document: &Node, faults: &mut Vec<Fault>) {
+fn read(document: &Node, place: Place, values: &Values, faults: &mut Vec<Fault>) -> Option<Unit> {
     let line = document.line;
     if !matches!(document.data, Data::Map(_)) {
         faults.push(Fault { line, error: DocumentError::NotAMap });
-        return;
+        return None;
     }
-    for kind in ["correlation", "filter"] {
-        if let Some(node) = document.get(kind) {
-            faults.push(Fault { line: node.line, error: DocumentError::Unavailable(kind) });
-            return;
+    check_head(document, faults);
+    let has = |key| document.get(key).is_some();
+    let names = Names::of(document);
+    let (body, placeholders) = match (has("correlation"), has("filter")) {
+        (true, true) => {
+            faults.push(Fault { line, error: DocumentError::Expected("either a correlation or a filter") });
+            return None;
         }
-    }
-    for key in ["title", "logsource", "detection"] {
-        if document.get(key).is_none_or(|node| node.data == Data::Null) {
-            faults.push(Fault { line, error: DocumentError::Missing(key) });
-        }
-    }
-    let Some(detection) = document.get("detection") else { return };
-    for (key, node) in detection.entries() {
-        match key.text.as_str() {
-            "condition" => check_conditions(node, faults),
-            "timeframe" => {}
-            _ => check_selection(&key.text, node, faults),
-        }
-    }
-    if detection.get("condition").is_none() {
-        faults.push(Fault { line: detection.line, error: DocumentError::Missing("condition") });
-    }
-}
-
-fn check_conditions(node: &Node, faults: &mut Vec<Fault>) {
-    let conditions = match &node.data {
-        Data::List(list) if list.is_empty() => {
-            faults.push(Fault { line: node.line, error: DocumentError::Missing("condition") });
-            return;
-        }
-        Data::List(list) => list.iter().collect(),
-        _ => vec![node],
+        (true, false) => correlation(document, &names, &place, faults)?,
+        (false, true) => filter::read(document, &names, values, faults)?,
+        (false, false) => rule(document, &names, &place, values, faults)?,
     };
-    for node in conditions {
-        let text = node.text().unwrap_or_default();
-        let error = match rsigma_parser::parse_condition(text) {
-            Ok(_) => continue,
-            Err(_) if text.contains('|') => DocumentError::Aggregation,
-            Err(error) => DocumentError::Condition(error),
-        };
-        faults.push(Fault { line: node.line, error });
+    let mut unit = Unit {
+        hash: hash(document, values, &placeholders),
+        source: LogSource::of(document),
+        names,
+        place,
+        body,
+    };
+    if let Body::Rule(rule) | Body::Correlation(rule, _) = &mut unit.body {
+        rule.hash.clone_from(&unit.hash);
     }
+    Some(unit)
 }
 
-/// Checks keys and the shape of values, through lists and maps.
-fn check_selection(name: &str, node: &Node, faults: &mut Vec<Fault>) {
-    match &node.data {
-        Data::Null | Data::Scalar(_) => {}
-        Data::List(list) => {
-            if list.is_empty() {
-                faults.push(Fault { line: node.line, error: DocumentError::EmptySelection(name.to_owned()) });
-            }
-            list.iter().for_each(|node| check_selection(name, node, faults));
+/// Checks what every kind of document has.
+fn check_head(document: &Node, faults: &mut Vec<Fault>) {
+    let mut refuse = |line, error| faults.push(Fault { line, error });
+    match document.get("title").map(|node| &node.data) {
+        None | Some(Data::Null) => refuse(document.line, DocumentError::Missing("title")),
+        Some(Data::Scalar(title)) if title.trim().is_empty() => {
+            refuse(document.line, DocumentError::Missing("title"));
         }
-        Data::Map(entries) => {
-            if entries.is_empty() {
-                faults.push(Fault { line: node.line, error: DocumentError::EmptySelection(name.to_owned()) });
-            }
-            for (key, value) in entries {
-                if let Err(error) = rsigma_parser::parse_field_spec(&key.text) {
-                    faults.push(Fault { line: key.line, error: DocumentError::Key(error) });
-                }
-                let flat = |node: &Node| matches!(node.data, Data::Null | Data::Scalar(_));
-                let plain = match &value.data {
-                    Data::List(list) => list.iter().all(flat),
-                    _ => flat(value),
-                };
-                if !plain {
-                    faults.push(Fault { line: value.line, error: DocumentError::NestedValue });
-                }
-            }
+        Some(_) => {}
+    }
+    for key in ["title", "id", "name", "status", "level"] {
+        if let Some(node) = document.get(key).filter(|node| !node.is_flat()) {
+            refuse(node.line, DocumentError::NotAText(key));
+        }
+    }
+    if let Some(source) = document.get("logsource") {
+        let flat = |key: &str| source.get(key).is_none_or(Node::is_flat);
+        let plain =
+            matches!(source.data, Data::Map(_)) && ["product", "service", "category"].into_iter().all(flat);
+        if !plain {
+            refuse(source.line, DocumentError::Expected("a map of product, service and category"));
         }
     }
 }
 
-fn parse(document: &Node) -> Result<SigmaRule, Fault> {
-    let fault = |error: String| Fault { line: document.line, error: DocumentError::Parser(error) };
-    let mut collection =
-        rsigma_parser::parse_sigma_yaml(&document.to_flow()).map_err(|error| fault(error.to_string()))?;
-    // With a rule, what the parser complains about is metadata that no alert depends on.
-    collection.rules.pop().ok_or_else(|| fault(collection.errors.join("; ")))
+/// What a document became, and the placeholders in it.
+pub(super) type Read = Option<(Body, BTreeSet<String>)>;
+
+fn rule(document: &Node, names: &Names, place: &Place, values: &Values, faults: &mut Vec<Fault>) -> Read {
+    let extension = extension::read(document, Owner::Rule, faults);
+    for key in ["logsource", "detection"] {
+        if document.get(key).is_none_or(|node| node.data == Data::Null) {
+            faults.push(Fault { line: document.line, error: DocumentError::Missing(key) });
+        }
+    }
+    let level = level(document, faults);
+    let node = document.get("detection").filter(|node| node.data != Data::Null)?;
+    let arrays = arrays_matched(document);
+    let read = detection::Reader { values, arrays, faults }.detection(node, "timeframe")?;
+    let Condition { selections, root } = read.condition;
+    let root = match extension.attempts {
+        Attempts::Any => root,
+        Attempts::Success => Expression::All(vec![root, Expression::Succeeded]),
+    };
+    let logic = Logic::Event(Condition { selections, root });
+    let rule = described(document, names, place, level, extension, logic);
+    Some((Body::Rule(Box::new(rule)), read.placeholders))
+}
+
+fn correlation(document: &Node, names: &Names, place: &Place, faults: &mut Vec<Fault>) -> Read {
+    let extension = extension::read(document, Owner::Correlation, faults);
+    let level = level(document, faults);
+    let draft = draft::read(document, faults)?;
+    // Until its members are known.
+    let logic = Logic::Correlation(Correlation {
+        kind: CorrelationKind::Temporal(Occurrence::Any(Vec::new())),
+        members: Vec::new(),
+        group_by: Vec::new(),
+        timespan: draft.timespan,
+        generate: draft.generate,
+    });
+    let rule = described(document, names, place, level, extension, logic);
+    Some((Body::Correlation(Box::new(rule), draft), BTreeSet::new()))
+}
+
+/// A rule with everything that its document says beside its logic.
+fn described(
+    document: &Node,
+    names: &Names,
+    place: &Place,
+    level: Level,
+    extension: Extension,
+    logic: Logic,
+) -> Rule {
+    let text = |key| document.get(key).and_then(Node::text);
+    let list = |key| texts(document.get(key));
+    let references = if document.get("references").is_some() { "references" } else { "reference" };
+    Rule {
+        id: names.identity(),
+        title: names.title.clone(),
+        level,
+        status: text("status").map(|status| if status == "testing" { "test" } else { status }.to_owned()),
+        tags: list("tags"),
+        description: text("description").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
+        references: list(references),
+        falsepositives: list("falsepositives"),
+        extension,
+        hash: String::new(),
+        place: place.clone(),
+        name: names.name.clone(),
+        muted: false,
+        logic,
+    }
+}
+
+/// The texts of a list, or one text; what is neither says nothing that an alert depends on.
+fn texts(node: Option<&Node>) -> Vec<String> {
+    let of = |node: &Node| node.text().filter(|text| !text.trim().is_empty()).map(str::to_owned);
+    match node.map(|node| (node, &node.data)) {
+        Some((_, Data::List(list))) => list.iter().filter_map(of).collect(),
+        Some((node, _)) => of(node).into_iter().collect(),
+        None => Vec::new(),
+    }
 }
 
 fn level(document: &Node, faults: &mut Vec<Fault>) -> Level {
-    let Some(node) = document.get("level") else { return Level::Medium };
-    node.text().unwrap_or_default().parse().unwrap_or_else(|error| {
-        faults.push(Fault { line: node.line, error: DocumentError::Level(error) });
+    let Some((line, text)) = document.get("level").and_then(|node| Some((node.line, node.text()?))) else {
+        return Level::Medium;
+    };
+    let text = match text.to_ascii_lowercase().as_str() {
+        "info" | "informative" => "informational",
+        _ => text,
+    };
+    text.parse().unwrap_or_else(|error| {
+        faults.push(Fault { line, error: DocumentError::Level(error) });
         Level::Medium
     })
 }
 
-fn extension(document: &Node, faults: &mut Vec<Fault>) -> Extension {
-    let mut extension = Extension::default();
-    let Some(node) = document.get("trailhound") else { return extension };
-    let mut refuse = |line, key: &str, problem| {
-        faults.push(Fault { line, error: DocumentError::Extension { key: key.to_owned(), problem } });
-    };
-    if !matches!(node.data, Data::Map(_)) {
-        refuse(node.line, "", ExtensionProblem::Expected("a map"));
-    }
-    for (key, value) in node.entries() {
-        if let Err(problem) = set(&mut extension, &key.text, value.text()) {
-            refuse(key.line, &key.text, problem);
-        }
-    }
-    extension
+/// Whether brackets in field names have a meaning: from the third version of the specification on.
+fn arrays_matched(document: &Node) -> bool {
+    let version = document.get("sigma-version").and_then(Node::text).unwrap_or_default();
+    let major = version.trim_start_matches('v').split('.').next().unwrap_or_default();
+    major.parse().is_ok_and(|major| rsigma_parser::array_matching_enabled(Some(major)))
 }
 
-/// Sets one key under `trailhound:`.
-fn set(extension: &mut Extension, key: &str, text: Option<&str>) -> Result<(), ExtensionProblem> {
-    let expected = |what| Err(ExtensionProblem::Expected(what));
-    match (key, text) {
-        ("enabled", Some("true")) => extension.enabled = true,
-        ("enabled", Some("false")) => extension.enabled = false,
-        ("enabled", _) => return expected("`true` or `false`"),
-        ("attempts", Some("success")) => extension.attempts = Attempts::Success,
-        ("attempts", Some("any")) => extension.attempts = Attempts::Any,
-        ("attempts", _) => return expected("`success` or `any`"),
-        ("summary", Some(text)) => {
-            extension.summary = Some(Template::read(text).map_err(ExtensionProblem::Template)?);
-        }
-        ("response", Some(text)) if !text.trim().is_empty() => {
-            extension.response = Some(text.trim().to_owned());
-        }
-        ("summary" | "response", _) => return expected("a sentence"),
-        ("group" | "first_seen", _) => return Err(ExtensionProblem::Unavailable),
-        _ => return Err(ExtensionProblem::Unknown),
+/// Covers the document, and what its placeholders stand for.
+fn hash(document: &Node, values: &Values, placeholders: &BTreeSet<String>) -> String {
+    let mut digest = Sha256::new();
+    digest.update(document.to_flow());
+    if !placeholders.is_empty() {
+        digest.update(values.excerpt(placeholders).to_flow());
     }
-    Ok(())
-}
-
-fn compile_condition(rule: &SigmaRule, document: &Node, attempts: Attempts) -> Result<Condition, Vec<Fault>> {
-    let mut faults = Vec::new();
-    let mut selections: Vec<(String, Expression)> = Vec::new();
-    let mut named: Vec<_> = rule.detection.named.iter().collect();
-    named.sort_by_key(|(name, _)| name.as_str());
-    for (name, detection) in named {
-        let node = document.get("detection").and_then(|detection| detection.get(name)).unwrap_or(document);
-        match compile_selection(detection) {
-            Ok(expression) => selections.push((name.clone(), expression)),
-            Err(error) => faults.push(Fault { line: line_of(&error, node), error }),
-        }
-    }
-    let names: Vec<&str> = rule.detection.named.keys().map(String::as_str).collect();
-    for (name, line) in missing_selections(rule, document, &names) {
-        faults.push(Fault { line, error: DocumentError::NoSelection(name) });
-    }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let mut conditions: Vec<_> =
-        rule.detection.conditions.iter().map(|condition| resolve(condition, &selections)).collect();
-    let root = if conditions.len() == 1 { conditions.remove(0) } else { Expression::Any(conditions) };
-    let root = match attempts {
-        Attempts::Any => root,
-        Attempts::Success => Expression::All(vec![root, Expression::Succeeded]),
-    };
-    Ok(Condition { selections, root })
-}
-
-fn compile_selection(detection: &Detection) -> Result<Expression, DocumentError> {
-    let all = |parts: &[Detection]| parts.iter().map(compile_selection).collect::<Result<Vec<_>, _>>();
-    Ok(match detection {
-        Detection::AllOf(items) => Expression::All(
-            items
-                .iter()
-                .map(|item| {
-                    item::compile(item).map_err(|source| DocumentError::Item {
-                        key: item.field.name.clone().unwrap_or_default(),
-                        source,
-                    })
-                })
-                .collect::<Result<_, _>>()?,
-        ),
-        Detection::AnyOf(parts) => Expression::Any(all(parts)?),
-        Detection::And(parts) => Expression::All(all(parts)?),
-        Detection::Keywords(values) => item::keywords(values, Case::Ignored)
-            .map_err(|source| DocumentError::Item { key: "keywords".to_owned(), source })?,
-        Detection::ArrayMatch { .. } | Detection::Conditional { .. } => {
-            return Err(DocumentError::ArrayMatching);
-        }
-    })
-}
-
-/// The line of the key that an error speaks of, else that of the selection.
-fn line_of(error: &DocumentError, selection: &Node) -> usize {
-    fn find(node: &Node, wanted: &str) -> Option<usize> {
-        match &node.data {
-            Data::List(list) => list.iter().find_map(|node| find(node, wanted)),
-            Data::Map(entries) => entries
-                .iter()
-                .find(|(key, _)| key.text.split('|').next() == Some(wanted))
-                .map(|(key, _)| key.line),
-            Data::Scalar(text) => (text == wanted).then_some(node.line),
-            Data::Null => None,
-        }
-    }
-    let found = match error {
-        DocumentError::Item { key, .. } => find(selection, key),
-        _ => None,
-    };
-    found.unwrap_or(selection.line)
-}
-
-/// What the conditions name although there is no such selection, with the lines of the conditions.
-fn missing_selections(rule: &SigmaRule, document: &Node, names: &[&str]) -> Vec<(String, usize)> {
-    let node = document.get("detection").and_then(|detection| detection.get("condition"));
-    let lines: Vec<usize> = match node.map(|node| (&node.data, node.line)) {
-        Some((Data::List(list), _)) => list.iter().map(|node| node.line).collect(),
-        Some((_, line)) => vec![line],
-        None => Vec::new(),
-    };
-    let mut missing = Vec::new();
-    for (condition, line) in rule.detection.conditions.iter().zip(lines) {
-        collect_missing(condition, names, &mut |name| missing.push((name, line)));
-    }
-    missing
-}
-
-fn collect_missing(condition: &ConditionExpr, names: &[&str], tell: &mut dyn FnMut(String)) {
-    match condition {
-        ConditionExpr::And(parts) | ConditionExpr::Or(parts) => {
-            parts.iter().for_each(|part| collect_missing(part, names, tell));
-        }
-        ConditionExpr::Not(part) => collect_missing(part, names, tell),
-        ConditionExpr::Identifier(name) if names.contains(&name.as_str()) => {}
-        ConditionExpr::Identifier(name) => tell(name.clone()),
-        ConditionExpr::Selector { pattern, .. } => {
-            if !names.iter().any(|name| pattern.matches_detection_name(name)) {
-                tell(match pattern {
-                    SelectorPattern::Them => "them".to_owned(),
-                    SelectorPattern::Pattern(pattern) => pattern.clone(),
-                });
-            }
-        }
-    }
-}
-
-fn resolve(condition: &ConditionExpr, selections: &[(String, Expression)]) -> Expression {
-    let all = |parts: &[ConditionExpr]| parts.iter().map(|part| resolve(part, selections)).collect();
-    match condition {
-        ConditionExpr::And(parts) => Expression::All(all(parts)),
-        ConditionExpr::Or(parts) => Expression::Any(all(parts)),
-        ConditionExpr::Not(part) => Expression::Not(Box::new(resolve(part, selections))),
-        ConditionExpr::Identifier(name) => {
-            let index = selections.iter().position(|(known, _)| known == name);
-            Expression::Selection(index.expect("conditions were checked to name known selections"))
-        }
-        ConditionExpr::Selector { quantifier, pattern } => {
-            let named =
-                |(_, (name, _)): &(usize, &(String, Expression))| pattern.matches_detection_name(name);
-            let chosen: Vec<Expression> =
-                selections.iter().enumerate().filter(named).map(|(i, _)| Expression::Selection(i)).collect();
-            match quantifier {
-                Quantifier::Any => Expression::Any(chosen),
-                Quantifier::All => Expression::All(chosen),
-                Quantifier::Count(count) => {
-                    Expression::AtLeast(usize::try_from(*count).unwrap_or(usize::MAX), chosen)
-                }
-            }
-        }
-    }
+    hex(&digest.finalize())
 }

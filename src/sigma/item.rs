@@ -3,10 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use regex::RegexBuilder;
-use rsigma_parser::{DetectionItem, Modifier, SigmaValue, SpecialChar, StringPart};
+use rsigma_parser::{FieldSpec, Modifier, SigmaValue, SpecialChar, StringPart};
 
 use super::expression::{Expression, Number, Operator, Relation, Test, TimePart};
 use super::pattern::{Case, GlobPart, Globs, Words};
+use super::values::PlaceholderError;
 use crate::event::FieldPath;
 
 /// Bytes that one compiled regular expression may take.
@@ -26,9 +27,9 @@ pub enum ItemError {
     /// A list of values without values.
     #[error("there is no value")]
     NoValue,
-    /// `expand`.
-    #[error("`expand` needs a file of values, which is not available in this version")]
-    Expand,
+    /// `expand` with a placeholder that stands for nothing.
+    #[error("{0}")]
+    Placeholder(#[from] PlaceholderError),
     /// `exists` without a boolean.
     #[error("`exists` needs `true` or `false`")]
     Exists,
@@ -50,7 +51,7 @@ pub enum ItemError {
         source: ipnet::AddrParseError,
     },
     /// A value that is no regular expression.
-    #[error("not a usable regular expression: {0}")]
+    #[error("not a usable regular expression: {}", last_line(.0))]
     Regex(#[source] Box<regex::Error>),
     /// `utf16` without an encoding behind it.
     #[error("the modifier `{0}` makes bytes that are no text; follow it with `base64` or `base64offset`")]
@@ -73,24 +74,32 @@ struct Modifiers {
     negated: bool,
 }
 
-/// Compiles an item with a field name, or keywords with modifiers.
-pub(super) fn compile(item: &DetectionItem) -> Result<Expression, ItemError> {
-    let modifiers = Modifiers::sort(&item.field.modifiers)?;
-    if item.values.is_empty() {
+/// Compiles a field, or keywords with modifiers, and its values: each with all that its placeholders stand for.
+pub(super) fn compile(field: &FieldSpec, values: &[Vec<SigmaValue>]) -> Result<Expression, ItemError> {
+    let modifiers = Modifiers::sort(&field.modifiers)?;
+    if values.is_empty() {
         return Err(ItemError::NoValue);
     }
-    let tests = match &item.field.name {
-        None => modified_keywords(&item.values, &modifiers)?,
-        Some(name) => {
-            let path = FieldPath::new(&rsigma_parser::fieldpath::unescape_brackets(name));
-            tests(&item.values, &modifiers)?
-                .into_iter()
-                .map(|test| Expression::Field(path.clone(), test))
-                .collect()
+    let path =
+        field.name.as_ref().map(|name| FieldPath::new(&rsigma_parser::fieldpath::unescape_brackets(name)));
+    let alternatives = |values: &[SigmaValue]| match &path {
+        None => modified_keywords(values, &modifiers),
+        Some(path) => {
+            let tests = tests(values, &modifiers)?.into_iter();
+            Ok(tests.map(|test| Expression::Field(path.clone(), test)).collect())
         }
     };
-    let joined = if modifiers.all { Expression::All(tests) } else { Expression::Any(tests) };
+    let joined = if modifiers.all {
+        let each = values.iter().map(|value| alternatives(value).map(any));
+        Expression::All(each.collect::<Result<_, _>>()?)
+    } else {
+        Expression::Any(alternatives(&values.concat())?)
+    };
     Ok(if modifiers.negated { Expression::Not(Box::new(joined)) } else { joined })
+}
+
+fn any(mut parts: Vec<Expression>) -> Expression {
+    if parts.len() == 1 { parts.remove(0) } else { Expression::Any(parts) }
 }
 
 /// A list of keywords: each is searched in every string and number of the event.
@@ -99,7 +108,8 @@ pub(super) fn keywords(values: &[SigmaValue], case: Case) -> Result<Expression, 
         let parts = parts(value).ok_or(ItemError::Null("keyword"))?;
         Ok(positioned(parts, Some(Modifier::Contains)))
     });
-    Ok(Expression::Keyword(Globs::new(patterns.collect::<Result<Vec<_>, _>>()?, case)))
+    let patterns: Result<Vec<_>, ItemError> = patterns.collect();
+    Ok(Expression::Keyword(Globs::new(patterns?, case)))
 }
 
 impl Modifiers {
@@ -107,7 +117,8 @@ impl Modifiers {
         let mut sorted = Self::default();
         for &modifier in modifiers {
             match modifier {
-                Modifier::Expand => return Err(ItemError::Expand),
+                // The values have been expanded.
+                Modifier::Expand => {}
                 Modifier::All => sorted.all = true,
                 Modifier::Cased => sorted.cased = true,
                 Modifier::Neq => sorted.negated = true,
@@ -195,32 +206,30 @@ fn modified_keywords(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec
     if modifiers.time.is_some() {
         return Err(ItemError::Meaningless("time part"));
     }
-    let groups = if modifiers.all { values.chunks(1) } else { values.chunks(values.len()) };
-    groups.map(|group| keywords(group, modifiers.case())).collect()
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![keywords(values, modifiers.case())?])
 }
 
-/// One test per value; texts and patterns are gathered into one test of each kind, unless every value must be
-/// met by itself.
+/// Tests of which one must hold: one per value, but texts and patterns are gathered into one test of each kind.
 fn tests(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec<Test>, ItemError> {
-    let groups = if modifiers.all { values.chunks(1) } else { values.chunks(values.len()) };
     let mut tests = Vec::new();
-    for group in groups {
-        let (mut words, mut patterns) = (Vec::new(), Vec::new());
-        for value in group {
-            for test in test(value, modifiers)? {
-                match test {
-                    OneTest::Word(word) => words.push(word),
-                    OneTest::Pattern(parts) => patterns.push(parts),
-                    OneTest::Other(test) => tests.push(*test),
-                }
+    let (mut words, mut patterns) = (Vec::new(), Vec::new());
+    for value in values {
+        for test in test(value, modifiers)? {
+            match test {
+                OneTest::Word(word) => words.push(word),
+                OneTest::Pattern(parts) => patterns.push(parts),
+                OneTest::Other(test) => tests.push(*test),
             }
         }
-        if !words.is_empty() {
-            tests.push(Test::Equals(Words::new(words.iter().map(String::as_str), modifiers.case())));
-        }
-        if !patterns.is_empty() {
-            tests.push(Test::Like(Globs::new(patterns, modifiers.case())));
-        }
+    }
+    if !words.is_empty() {
+        tests.push(Test::Equals(Words::new(words.iter().map(String::as_str), modifiers.case())));
+    }
+    if !patterns.is_empty() {
+        tests.push(Test::Like(Globs::new(patterns, modifiers.case())));
     }
     Ok(tests)
 }
@@ -406,6 +415,13 @@ fn regex(pattern: &str, flags: &[Modifier]) -> Result<regex::Regex, ItemError> {
         .dfa_size_limit(REGEX_SIZE)
         .build()
         .map_err(|error| ItemError::Regex(Box::new(error)))
+}
+
+/// The end of an error that draws a picture first.
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.trim_start_matches("error: ").trim_end_matches('.').to_owned()
 }
 
 fn number(modifier: &'static str, text: &str) -> Result<Number, ItemError> {

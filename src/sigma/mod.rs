@@ -5,32 +5,46 @@
 //! and line; how a compiled detection is evaluated is [`detect`](crate::detect)'s business, where files come
 //! from the [`rulebook`](crate::rulebook)'s.
 
+mod aggregation;
 mod correlation;
+mod detection;
 mod document;
+mod draft;
+mod duration;
 mod expression;
+mod extension;
+mod filter;
 mod item;
+mod link;
+mod occurrence;
+mod part;
 mod pattern;
+mod reference;
 mod rule;
 mod template;
+mod values;
 mod yaml;
 
-use std::collections::HashMap;
 use std::fmt;
+use std::str::Utf8Error;
 use std::sync::Arc;
-use std::thread::{Scope, ScopedJoinHandle};
 
 pub use correlation::{
     Correlation, CorrelationKind, FirstSeen, Grouping, Member, Occurrence, Seen, Threshold,
 };
-pub use document::{DocumentError, ExtensionProblem};
+pub use document::{Absence, DocumentError};
+pub use draft::CorrelationError;
 pub use expression::{Condition, Expression, Number, Operator, Relation, Test, TimePart};
+pub use extension::ExtensionProblem;
+pub use filter::FilterError;
 pub use item::ItemError;
+pub use part::Part;
 pub use pattern::{Case, GlobPart, Globs, Words};
+pub use reference::ReferenceError;
 pub use rule::{Attempts, Extension, Level, Logic, Place, Rule, UnknownLevel};
 pub use template::{Piece, Template, TemplateError};
+pub use values::{PlaceholderError, Values};
 pub use yaml::MAX_FILE;
-
-use yaml::Node;
 
 /// A rule file as it was read.
 #[derive(Debug, Clone)]
@@ -41,6 +55,21 @@ pub struct RuleFile {
     pub text: String,
     /// Whether the user named this very file: then its deprecated rules run, too.
     pub named: bool,
+}
+
+impl RuleFile {
+    /// A file of these bytes.
+    ///
+    /// # Errors
+    /// They are no text in UTF-8; the line is that of the first byte that is none.
+    pub fn read(name: &str, bytes: Vec<u8>, named: bool) -> Result<Self, Problem> {
+        let name: Arc<str> = name.into();
+        String::from_utf8(bytes).map(|text| Self { name: name.clone(), text, named }).map_err(|error| {
+            let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
+            RuleError::Encoding(error.utf8_error()).at(Place { file: name.clone(), line })
+        })
+    }
 }
 
 /// Something wrong with a rule.
@@ -61,12 +90,18 @@ impl fmt::Display for Problem {
 /// What can be wrong with a rule.
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {
+    /// The file is no text in UTF-8.
+    #[error("not a text in UTF-8")]
+    Encoding(#[source] Utf8Error),
     /// The file is no YAML, or more YAML than a rule needs.
     #[error("{0}")]
     Yaml(String),
     /// The document is no rule that can be compiled.
     #[error("{0}")]
     Document(#[from] DocumentError),
+    /// It names another document that is not what it needs.
+    #[error("{0}")]
+    Reference(#[from] ReferenceError),
     /// `action` is not one of the three.
     #[error("`action` is `global`, `reset` or `repeat`")]
     Action,
@@ -81,6 +116,9 @@ pub enum RuleError {
         /// The other place.
         other: Place,
     },
+    /// A file of values says something else.
+    #[error("expected a map from names to lists of texts")]
+    Values,
 }
 
 /// The outcome of compiling rule files.
@@ -107,152 +145,21 @@ pub struct Skipped {
     pub repeated: usize,
 }
 
-/// Compiles files, each of one or more documents.
+impl Skipped {
+    fn plus(self, other: Skipped) -> Self {
+        Self {
+            other_source: self.other_source + other.other_source,
+            retired: self.retired + other.retired,
+            disabled: self.disabled + other.disabled,
+            repeated: self.repeated + other.repeated,
+        }
+    }
+}
+
+/// Compiles files that stand by themselves, each of one or more documents; placeholders stand for nothing.
 #[must_use]
 pub fn compile(files: &[RuleFile]) -> Compiled {
-    let mut compiled = compile_apart(files);
-    compiled.settle_duplicates();
-    compiled
-}
-
-/// Compiles files that will be [joined](Compiled::join) with others; all cores share the work.
-#[must_use]
-pub fn compile_apart(files: &[RuleFile]) -> Compiled {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = files.len().div_ceil(cores).max(SHARE);
-    std::thread::scope(|scope| {
-        let shares: Vec<_> = files.chunks(share).map(|files| spawn(scope, || Compiled::of(files))).collect();
-        let compiled = shares.into_iter().map(|share| share.join().expect("compiling does not panic"));
-        compiled.fold(Compiled::default(), Compiled::followed_by)
-    })
-}
-
-/// A thread with as much room for deep conditions as the first thread has.
-fn spawn<'s, T: Send + 's>(
-    scope: &'s Scope<'s, '_>,
-    work: impl FnOnce() -> T + Send + 's,
-) -> ScopedJoinHandle<'s, T> {
-    let thread = std::thread::Builder::new().stack_size(8 << 20).spawn_scoped(scope, work);
-    thread.expect("the system has room for a thread for each core")
-}
-
-/// Files that are worth a thread.
-const SHARE: usize = 16;
-
-impl Compiled {
-    fn of(files: &[RuleFile]) -> Self {
-        let mut compiled = Compiled::default();
-        files.iter().for_each(|file| compiled.file(file));
-        compiled
-    }
-
-    fn file(&mut self, file: &RuleFile) {
-        let mut global: Option<Node> = None;
-        let mut previous: Option<Node> = None;
-        for document in yaml::documents(&file.text) {
-            let place = |line| Place { file: file.name.clone(), line };
-            let mut node = match document.read() {
-                Ok(node) => node,
-                Err(error) => {
-                    let error = RuleError::Yaml(error.message).at(place(error.line));
-                    self.problems.push(error);
-                    // What stands before it is not what a repetition means.
-                    previous = None;
-                    continue;
-                }
-            };
-            let action = node.take("action");
-            match action.as_ref().map(|action| action.text().unwrap_or_default()) {
-                None => {}
-                Some("global") => {
-                    global = Some(node);
-                    continue;
-                }
-                Some("reset") => {
-                    global = None;
-                    continue;
-                }
-                Some("repeat") => match previous.clone() {
-                    Some(mut repeated) => {
-                        repeated.merge(node);
-                        node = repeated;
-                    }
-                    None => {
-                        self.problems.push(RuleError::NothingToRepeat.at(place(document.line)));
-                        continue;
-                    }
-                },
-                Some(_) => {
-                    self.problems.push(RuleError::Action.at(place(document.line)));
-                    continue;
-                }
-            }
-            if let Some(mut global) = global.clone() {
-                global.merge(node);
-                node = global;
-            }
-            self.document(file, &node, place(node.line));
-            previous = Some(node);
-        }
-    }
-
-    fn document(&mut self, file: &RuleFile, node: &Node, place: Place) {
-        if !document::is_for_cloudtrail(node) {
-            self.skipped.other_source += 1;
-            return;
-        }
-        let status = node.get("status").and_then(Node::text);
-        if matches!(status, Some("deprecated" | "unsupported")) && !file.named {
-            self.skipped.retired += 1;
-            return;
-        }
-        match document::compile(node, place) {
-            Ok(rule) if rule.extension.enabled => self.rules.push(rule),
-            Ok(_) => self.skipped.disabled += 1,
-            Err(faults) => self.problems.extend(faults.into_iter().map(|fault| {
-                RuleError::from(fault.error).at(Place { file: file.name.clone(), line: fault.line })
-            })),
-        }
-    }
-
-    /// One after the other, as if their files had been compiled together.
-    #[must_use]
-    pub fn join(parts: impl IntoIterator<Item = Compiled>) -> Compiled {
-        let mut compiled = parts.into_iter().fold(Compiled::default(), Compiled::followed_by);
-        compiled.settle_duplicates();
-        compiled
-    }
-
-    fn followed_by(mut self, other: Compiled) -> Compiled {
-        self.rules.extend(other.rules);
-        self.problems.extend(other.problems);
-        self.skipped.other_source += other.skipped.other_source;
-        self.skipped.retired += other.skipped.retired;
-        self.skipped.disabled += other.skipped.disabled;
-        self.skipped.repeated += other.skipped.repeated;
-        self
-    }
-
-    /// Identical rules load once; different ones with one id are a problem.
-    fn settle_duplicates(&mut self) {
-        let mut seen: HashMap<String, (String, Place)> = HashMap::new();
-        let (skipped, problems) = (&mut self.skipped, &mut self.problems);
-        self.rules.retain(|rule| match seen.get(&rule.id) {
-            None => {
-                seen.insert(rule.id.clone(), (rule.hash.clone(), rule.place.clone()));
-                true
-            }
-            Some((hash, _)) if *hash == rule.hash => {
-                skipped.repeated += 1;
-                false
-            }
-            Some((_, other)) => {
-                let error = RuleError::Duplicate { id: rule.id.clone(), other: other.clone() };
-                problems.push(error.at(rule.place.clone()));
-                false
-            }
-        });
-    }
+    Part::join([Part::compile(files, &Values::default())])
 }
 
 impl RuleError {

@@ -1,4 +1,8 @@
+mod correlations;
+mod filters;
+
 use super::*;
+use crate::event::FieldPath;
 
 fn file(text: &str) -> RuleFile {
     RuleFile { name: "rules/x.yml".into(), text: text.to_owned(), named: false }
@@ -70,7 +74,11 @@ fn faults_name_their_line() {
         ("s:\n  a: 1\ncondition: s and t", 9, "no such selection"),
         ("s:\n  a: 1\ncondition: s and not 1 of filter_*", 9, "filter_*"),
         ("s:\n  a: 1\ncondition: s and", 9, "condition is not valid"),
-        ("s:\n  a: 1\ncondition: s | count() > 5", 9, "correlation"),
+        ("s:\n  a: 1\ncondition: s | count() > 5", 9, "`type: event_count`"),
+        ("s:\n  a: 1\ncondition: []", 9, "`condition` is missing"),
+        ("s:\n  a: 1\ncondition: {}", 9, "a condition"),
+        ("s:\n  a|not: 1\ncondition: s", 8, "not a value modifier"),
+        ("s: [~, a]\ncondition: s", 7, "null"),
         ("s:\n  a: 1\n", 7, "`condition` is missing"),
         ("s: {}\ncondition: s", 7, "empty"),
         ("s:\n  a: []\ncondition: s", 8, "no value"),
@@ -78,7 +86,8 @@ fn faults_name_their_line() {
         ("s:\n  a|gt: x\ncondition: s", 8, "needs a number"),
         ("s:\n  a|cidr: 10.0.0.0/99\ncondition: s", 8, "CIDR"),
         ("s:\n  a|exists: maybe\ncondition: s", 8, "`true` or `false`"),
-        ("s:\n  a|expand: '%x%'\ncondition: s", 8, "expand"),
+        ("s:\n  a|expand: '%x%'\ncondition: s", 8, "--values FILE"),
+        ("s:\n  a|expand: x\ncondition: s", 8, "needs a placeholder"),
         ("s:\n  a|contains|startswith: x\ncondition: s", 8, "cannot be combined"),
         ("s:\n  a|re|contains: x\ncondition: s", 8, "cannot be combined"),
         ("s:\n  a|i: x\ncondition: s", 8, "no meaning"),
@@ -106,10 +115,15 @@ fn faults_outside_of_the_detection() {
         (good.clone() + "trailhound: {sumary: x}\n", 9, "`trailhound.sumary`: unknown key"),
         (good.clone() + "trailhound:\n  summary: '{a'\n", 10, "brace"),
         (good.clone() + "trailhound:\n  attempts: maybe\n", 10, "`success` or `any`"),
-        (good.clone() + "trailhound:\n  group: {by: [a], period: 1h}\n", 10, "not available"),
         (good.clone() + "trailhound: yes\n", 9, "a map"),
         (good.clone() + "sigma-version: 3\n", 0, ""),
-        ("title: C\ncorrelation:\n  type: event_count\n".to_owned(), 3, "correlation rules"),
+        (good.replace("{a: 1}", "{'a[any].b': 1}"), 0, ""),
+        (good.replace("{a: 1}", "{'a[any].b': 1}") + "sigma-version: 3\n", 7, "array matching"),
+        (good.replace("title: A rule", "title: [A, rule]"), 1, "`title` takes one text"),
+        (good.replace("id: 1", "id: {a: b}"), 2, "`id` takes one text"),
+        (good.replace("  product: aws\n  service: cloudtrail\n", "  - aws\n"), 4, "a map of product"),
+        ("title: A\nlogsource: {product: aws}\ndetection: x\n".to_owned(), 3, "a map of selections"),
+        (good.clone() + "correlation: {}\nfilter: {}\n", 1, "either a correlation or a filter"),
     ];
     for (text, line, message) in cases {
         let problems = problems(&text);
@@ -163,6 +177,151 @@ title: Four
     let rules: Vec<_> = compiled.rules.iter().map(|rule| (rule.title.as_str(), rule.level)).collect();
     assert_eq!(rules, [("One", Level::Low), ("Two", Level::Low), ("Three", Level::Medium)]);
     assert_eq!(compiled.problems.len(), 1);
+}
+
+#[test]
+fn globals_add_up_and_reach_every_kind_of_document() {
+    let text = "action: global
+logsource: {product: aws}
+---
+action: global
+logsource: {service: cloudtrail}
+level: low
+---
+title: One
+name: one
+detection: {s: {eventName: A}, condition: s}
+---
+title: Many
+correlation: {type: event_count, rules: [one], timespan: 1h, condition: {gte: 5}}
+---
+action: repeat
+title: More
+correlation: {condition: {gte: 50}}
+---
+title: Not by us
+filter: {rules: [one], f: {a: us}, condition: not f}
+---
+action: repeat
+title: Not by you
+filter: {f: {a: you}}
+";
+    let compiled = compile(&[file(text)]);
+    assert!(compiled.problems.is_empty(), "{:?}", compiled.problems);
+    let rules: Vec<_> = compiled.rules.iter().map(|rule| (rule.title.as_str(), rule.level)).collect();
+    assert_eq!(rules, [("One", Level::Low), ("Many", Level::Low), ("More", Level::Low)]);
+    let thresholds = compiled.rules.iter().filter_map(|rule| match &rule.logic {
+        Logic::Correlation(correlation) => Some(format!("{:?}", correlation.kind)),
+        Logic::Event(_) => None,
+    });
+    let gte = |count| format!("EventCount(Threshold([(GreaterOrEqual, Int({count}))]))");
+    assert_eq!(thresholds.collect::<Vec<_>>(), [gte(5), gte(50)]);
+    assert_eq!(compiled.rules[0].condition().unwrap().selections.len(), 3, "both filters");
+}
+
+#[test]
+fn old_names_are_understood() {
+    let good = rule("s: {a|ignorecase|re: x, b|utf16le|base64: y}\ncondition: s\ntimeframe: 5m");
+    let good = good.replace("a|ignorecase|re", "a|re|ignorecase|multiline|dotall");
+    let compiled = compile(&[file(&(good + "level: info\nstatus: testing\nreference: https://x\n"))]);
+    assert!(compiled.problems.is_empty(), "{:?}", compiled.problems);
+    let rule = &compiled.rules[0];
+    assert_eq!((rule.level, rule.status.as_deref()), (Level::Informational, Some("test")));
+    assert_eq!(rule.references, ["https://x"]);
+}
+
+#[test]
+fn placeholders_become_values() {
+    let compile = |detection: &str, values: &str| {
+        let (values, problems) = Values::read("v.yml", values);
+        assert!(problems.is_empty());
+        Part::join([Part::compile(&[file(&rule(detection))], &values)])
+    };
+    let shape = |compiled: &Compiled| format!("{:?}", compiled.rules[0].condition().unwrap().selections);
+    let cases = [
+        ("s: {a|expand: '%x%'}\ncondition: s", "s: {a: [one, 't*']}\ncondition: s"),
+        ("s: {a|contains|expand: '-%x%-'}\ncondition: s", "s: {a|contains: [-one-, '-t*-']}\ncondition: s"),
+        ("s: {a|cidr|expand: '%net%'}\ncondition: s", "s: {a|cidr: [10.0.0.0/8]}\ncondition: s"),
+        ("s: {a|re|expand: '^%one%$'}\ncondition: s", "s: {a|re: '^a.b$'}\ncondition: s"),
+    ];
+    let values = "x: [one, 't*']\nnet: 10.0.0.0/8\none: a.b\nnone: []\n";
+    for (expanded, plain) in cases {
+        let (one, other) = (compile(expanded, values), compile(plain, values));
+        assert!(one.problems.is_empty(), "{expanded}: {:?}", one.problems);
+        // The order in a set of words is that of its hashes.
+        let sorted = |text: String| {
+            let mut chars: Vec<char> = text.chars().collect();
+            chars.sort_unstable();
+            chars
+        };
+        assert_eq!(sorted(shape(&one)), sorted(shape(&other)), "{expanded}");
+    }
+    // With `all` each written value must be met, by one of those that it stands for.
+    let all = compile("s: {a|contains|all|expand: ['%x%', '%one%']}\ncondition: s", values);
+    let Expression::All(items) = &all.rules[0].condition().unwrap().selections[0].1 else { panic!() };
+    assert!(matches!(&items[0], Expression::All(values) if values.len() == 2), "{items:?}");
+    let nothing = compile("s: {a|expand: '%none%'}\nk: {'|expand': '%none%'}\ncondition: 1 of them", values);
+    assert!(nothing.problems.is_empty(), "{:?}", nothing.problems);
+
+    let problem = compile("s:\n  a|expand: '%y%'\ncondition: s", values).problems[0].to_string();
+    assert_eq!(problem, "rules/x.yml:8: `a`: `%y%` is not in v.yml");
+    let hash = |values: &str| compile(cases[0].0, values).rules[0].hash.clone();
+    assert_eq!(hash("x: [a]\nother: b"), hash("x: a"));
+    assert_ne!(hash("x: [a]"), hash("x: [b]"));
+}
+
+#[test]
+fn groups_and_first_times_are_read() {
+    let good = rule("s: {a: 1}\ncondition: s");
+    let extension = |text: &str| {
+        let compiled = compile(&[file(&format!("{good}trailhound:\n  {text}\n"))]);
+        match &compiled.problems[..] {
+            [] => Ok(compiled.rules[0].extension.clone()),
+            problems => Err(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")),
+        }
+    };
+    let path = FieldPath::new;
+    let hours = jiff::SignedDuration::from_hours;
+    let grouped = extension("group: {by: [actor.arn, awsRegion], period: 90m}").unwrap().group.unwrap();
+    assert_eq!(grouped.by, [path("actor.arn"), path("awsRegion")]);
+    assert_eq!(grouped.period, hours(1) + jiff::SignedDuration::from_mins(30));
+    let seen = |text| extension(text).unwrap().first_seen.unwrap();
+    let region = seen("first_seen: {of: awsRegion, by: actor.arn, learn: 7d, forget: 90d}");
+    let expected = FirstSeen {
+        of: Seen::Value(path("awsRegion")),
+        by: vec![path("actor.arn")],
+        learn: hours(7 * 24),
+        forget: hours(90 * 24),
+    };
+    assert_eq!(region, expected);
+    let network = seen("first_seen: {of: network(sourceIPAddress), by: [a], learn: 0s, forget: 400d}");
+    assert_eq!(network.of, Seen::Network(path("sourceIPAddress")));
+
+    let cases = [
+        ("group: yes", "`trailhound.group`: expected a map"),
+        ("group: {by: [a]}", "`trailhound.group.period`: missing"),
+        ("group: {by: [], period: 1h}", "a field or a list"),
+        ("group: {by: [a, ''], period: 1h}", "a field or a list"),
+        ("group: {by: [a], period: 1}", "a number and a unit"),
+        ("group: {by: [a], period: 59m}", "from 1h to 400d, not `59m`"),
+        ("group: {by: [a], period: 1h, of: a}", "`trailhound.group.of`: unknown key"),
+        ("group: {by: [a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q], period: 1h}", "at most 16"),
+        ("first_seen: {of: a, by: [a], forget: 7d}", "`trailhound.first_seen.learn`: missing"),
+        ("first_seen: {of: a, by: [a], learn: 8d, forget: 7d}", "not longer than `forget`"),
+        ("first_seen: {of: a, by: [a], learn: 1d, forget: 401d}", "from 1h to 400d"),
+        ("first_seen: {of: subnet(a), by: [a], learn: 1d, forget: 7d}", "`network(FIELD)`"),
+        ("first_seen: {of: network(), by: [a], learn: 1d, forget: 7d}", "`network(FIELD)`"),
+        ("first_seen: {of: [a], by: [a], learn: 1d, forget: 7d}", "`network(FIELD)`"),
+        (
+            "group: {by: [a], period: 1h}\n  first_seen: {of: a, by: [a], learn: 1d, forget: 7d}",
+            "either `group` or `first_seen`",
+        ),
+    ];
+    for (text, expected) in cases {
+        let problem = extension(text).unwrap_err();
+        assert!(problem.starts_with("rules/x.yml:") && problem.contains(expected), "{text}: {problem}");
+        assert!(!problem.contains('\n'), "{text}: {problem}");
+    }
 }
 
 #[test]

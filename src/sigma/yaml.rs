@@ -36,6 +36,13 @@ pub(super) struct Key {
     pub(super) text: String,
 }
 
+/// A text, and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Line<'n> {
+    pub(super) number: usize,
+    pub(super) text: &'n str,
+}
+
 /// What is wrong with a document, and where.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
@@ -214,11 +221,27 @@ impl Node {
         }
     }
 
+    /// Whether it is a scalar or null.
+    pub(super) fn is_flat(&self) -> bool {
+        matches!(self.data, Data::Null | Data::Scalar(_))
+    }
+
     /// The text of a scalar.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.data {
             Data::Scalar(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The texts of a scalar or of a list of scalars, each with its line; none of anything else.
+    pub(super) fn texts(&self) -> Option<Vec<Line<'_>>> {
+        match &self.data {
+            Data::Scalar(text) => Some(vec![Line { number: self.line, text }]),
+            Data::List(list) => {
+                list.iter().map(|node| Some(Line { number: node.line, text: node.text()? })).collect()
+            }
+            Data::Null | Data::Map(_) => None,
         }
     }
 

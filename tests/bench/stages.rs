@@ -32,7 +32,7 @@ static ORDINARY: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| records(&OBJECT));
 static TELLING: LazyLock<Vec<Vec<u8>>> =
     LazyLock::new(|| (0..100).flat_map(|number| records(&object(number, 1))).collect());
 /// The embedded pack.
-static PACK: LazyLock<Detections> = LazyLock::new(|| Detections::new(Rulebook::open(&[], true).rules));
+static PACK: LazyLock<Detections> = LazyLock::new(|| Detections::new(Rulebook::open(&[], true, None).rules));
 
 fn main() {
     divan::main();
@@ -98,7 +98,7 @@ fn parse(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn load_pack() -> Detections {
-    Detections::new(Rulebook::open(&[], true).rules)
+    Detections::new(Rulebook::open(&[], true, None).rules)
 }
 
 #[divan::bench(args = [30, 300, 3_000])]

@@ -59,6 +59,187 @@ fn broken_rules_are_all_told() {
     assert_eq!(lenient.stderr.matches("warning: left out: ").count(), 4, "{}", lenient.stderr);
 }
 
+/// A rule whose `detection` has these lines; its first line is 5.
+fn detection(lines: &str) -> String {
+    let lines: String = lines.lines().map(|line| format!("  {line}\n")).collect();
+    format!(
+        "title: A rule\nlogsource: {{product: aws, service: cloudtrail}}\nlevel: low\ndetection:\n{lines}"
+    )
+}
+
+/// A rule, and behind it a correlation of these lines; its first line is 11.
+fn correlation(lines: &str) -> String {
+    let lines: String = lines.lines().map(|line| format!("  {line}\n")).collect();
+    let member = detection("s: {eventName: A}\ncondition: s");
+    format!("{member}name: member\n---\ntitle: C\ncorrelation:\n{lines}")
+}
+
+/// A filter with these lines under `filter`; its first line is 4.
+fn filter(lines: &str) -> String {
+    let lines: String = lines.lines().map(|line| format!("  {line}\n")).collect();
+    format!("title: F\nlogsource: {{product: aws, service: cloudtrail}}\nfilter:\n{lines}")
+}
+
+/// One kind of mistake a file: its text, the line that is told, and words of what is told.
+fn broken() -> Vec<(&'static str, Vec<u8>, usize, &'static str)> {
+    let good = detection("s: {eventName: A}\ncondition: s");
+    let count = "type: event_count\nrules: [member]\n";
+    let chain = "title: X1\ncorrelation: {type: temporal, rules: [X2, X1], timespan: 1h}\n---\ntitle: X2\ncorrelation: {type: temporal, rules: [X1], timespan: 1h}\n";
+    let cases: Vec<(&'static str, String, usize, &'static str)> = vec![
+        ("unknown-modifier", detection("s:\n  a|contans: x\ncondition: s"), 6, "contans"),
+        (
+            "modifiers-that-exclude",
+            detection("s:\n  a|re|contains: x\ncondition: s"),
+            6,
+            "cannot be combined",
+        ),
+        ("bad-condition", detection("s: {a: 1}\ncondition: s and"), 6, "condition is not valid"),
+        ("unclosed-condition", detection("s: {a: 1}\ncondition: (s"), 6, "condition is not valid"),
+        (
+            "deep-condition",
+            detection(&format!("s: {{a: 1}}\ncondition: {}s{}", "(".repeat(500), ")".repeat(500))),
+            6,
+            "condition is not valid",
+        ),
+        ("missing-selection", detection("s: {a: 1}\ncondition: s and not t"), 6, "no such selection"),
+        ("empty-pattern", detection("s: {a: 1}\ncondition: s and not 1 of filter_*"), 6, "no such selection"),
+        ("aggregation", detection("s: {a: 1}\ncondition: s | count() by b > 5"), 6, "`group-by: [b]`"),
+        ("look-around", detection("s:\n  a|re: 'x(?!y)'\ncondition: s"), 6, "look-around"),
+        (
+            "huge-repetition",
+            detection("s:\n  a|re: '(a{1000}){1000}'\ncondition: s"),
+            6,
+            "regular expression",
+        ),
+        ("no-network", detection("s:\n  a|cidr: 10.0.0.0/99\ncondition: s"), 6, "CIDR"),
+        ("no-number", detection("s:\n  a|gte: many\ncondition: s"), 6, "needs a number"),
+        ("map-as-value", detection("s:\n  a: {b: 1}\ncondition: s"), 6, "not a map"),
+        ("empty-selection", detection("s: {}\ncondition: s"), 5, "empty"),
+        ("no-condition", detection("s: {a: 1}"), 5, "`condition` is missing"),
+        ("unknown-placeholder", detection("s:\n  a|expand: '%x%'\ncondition: s"), 6, "--values FILE"),
+        ("no-title", good.replacen("title: A rule\n", "", 1), 1, "`title` is missing"),
+        ("list-as-title", good.replacen("A rule", "[a, b]", 1), 1, "`title` takes one text"),
+        ("no-detection", "title: A\nlogsource: {product: aws}\n".into(), 1, "`detection` is missing"),
+        (
+            "list-as-log-source",
+            good.replacen("{product: aws, service: cloudtrail}", "[aws]", 1),
+            2,
+            "a map of product",
+        ),
+        ("unknown-level", good.replacen("low", "severe", 1), 3, "`severe` is no level"),
+        ("no-map", "- a\n- b\n".into(), 1, "a map of keys"),
+        ("unknown-extension", format!("{good}trailhound:\n  sumary: x\n"), 8, "unknown key"),
+        ("bad-template", format!("{good}trailhound:\n  summary: '{{a'\n"), 8, "brace"),
+        ("period-without-unit", format!("{good}trailhound:\n  group: {{by: [a], period: 5}}\n"), 8, "a unit"),
+        (
+            "group-and-first-seen",
+            format!(
+                "{good}trailhound:\n  group: {{by: [a], period: 1h}}\n  first_seen: {{of: a, by: [b], learn: 1d, forget: 7d}}\n"
+            ),
+            8,
+            "either",
+        ),
+        (
+            "unknown-type",
+            correlation("type: events\nrules: [member]\ntimespan: 1h\ncondition: {gte: 5}"),
+            11,
+            "no type of correlation",
+        ),
+        (
+            "unknown-member",
+            correlation("type: event_count\nrules: [nobody]\ntimespan: 1h\ncondition: {gte: 5}"),
+            12,
+            "there is no rule",
+        ),
+        (
+            "no-members",
+            correlation("type: event_count\nrules: []\ntimespan: 1h\ncondition: {gte: 5}"),
+            12,
+            "has no members",
+        ),
+        (
+            "bad-timespan",
+            correlation(&format!("{count}timespan: 1 hour\ncondition: {{gte: 5}}")),
+            13,
+            "is no timespan",
+        ),
+        ("long-timespan", correlation(&format!("{count}timespan: 1y\ncondition: {{gte: 5}}")), 13, "32 days"),
+        (
+            "unknown-operator",
+            correlation(&format!("{count}timespan: 1h\ncondition: {{more: 5}}")),
+            14,
+            "`more` is no operator",
+        ),
+        (
+            "no-field",
+            correlation("type: value_count\nrules: [member]\ntimespan: 1h\ncondition: {gte: 5}"),
+            14,
+            "needs the `field`",
+        ),
+        (
+            "other-window",
+            correlation(&format!("{count}timespan: 1h\ncondition: {{gte: 5}}\nwindow: session")),
+            15,
+            "sliding",
+        ),
+        ("cycle", chain.into(), 2, "depends on itself"),
+        (
+            "filter-without-target",
+            filter("rules: [nobody]\ns: {a: 1}\ncondition: not s"),
+            4,
+            "there is no rule",
+        ),
+        ("filter-for-nothing", filter("s: {a: 1}\ncondition: not s"), 4, "names no rule"),
+        ("duplicate-id-1", format!("{good}id: twice\n"), 0, ""),
+        (
+            "duplicate-id-2",
+            format!("{}id: twice\n", good.replacen("eventName: A", "eventName: B", 1)),
+            1,
+            "the id `twice` also stands in",
+        ),
+        ("key-twice", format!("{good}level: high\n"), 7, "stands here twice"),
+        ("alias-bomb", bomb(), 5, "too many values"),
+        ("deep-nesting", format!("title:\n  {}", "[".repeat(10_000)), 2, "not YAML"),
+        ("nested-lists", format!("a: {}x{}", "[".repeat(60), "]".repeat(60)), 1, "nested too deeply"),
+        ("tabs", good.replacen("  s:", "\ts:", 1), 5, "not YAML"),
+        ("truncated", format!("{good}tags: [attack.t1"), 7, "not YAML"),
+        (
+            "byte-order-mark",
+            format!("\u{feff}{}", detection("s: {a: 1}\ncondition: t")),
+            6,
+            "no such selection",
+        ),
+        ("unknown-action", format!("action: sing\n{good}"), 1, "`action` is"),
+        ("nothing-to-repeat", "action: repeat\ntitle: A\n".into(), 1, "no rule before it"),
+        ("merge-key", format!("{good}x: &x {{a: b}}\ny:\n  <<: *x\n"), 9, "merge keys"),
+        ("second-document", format!("{good}id: fine\n---\ntitle: B\n"), 9, "is missing"),
+    ];
+    let texts = cases.into_iter().map(|(name, text, line, words)| (name, text.into_bytes(), line, words));
+    let latin = [good.as_bytes(), b"description: caf\xe9\n"].concat();
+    let wide = [b"\xff\xfe".to_vec(), good.encode_utf16().flat_map(u16::to_le_bytes).collect()].concat();
+    texts.chain([("latin-1", latin, 7, "UTF-8"), ("utf-16", wide, 1, "UTF-8")]).collect()
+}
+
+#[test]
+fn every_kind_of_mistake_is_told_in_one_run() {
+    let cases = broken();
+    let rules = tempfile::tempdir().unwrap();
+    for (name, bytes, ..) in &cases {
+        fs::write(rules.path().join(format!("{name}.yml")), bytes).unwrap();
+    }
+    let checked = run(["rules", "check", rules.path().to_str().unwrap()]);
+    assert_eq!(checked.code, Some(2), "{}", checked.stderr);
+    assert!(!checked.stderr.contains("panicked"), "{}", checked.stderr);
+    for (name, _, line, words) in cases.iter().filter(|(.., line, _)| *line > 0) {
+        let place = format!("/{name}.yml:{line}: ");
+        let told = checked
+            .stderr
+            .lines()
+            .any(|told| told.split_once(&place).is_some_and(|(_, what)| what.contains(words)));
+        assert!(told, "{place}{words} in {}", checked.stderr);
+    }
+}
+
 #[test]
 fn a_folder_without_a_rule_is_an_error() {
     let windows = USER_RULE.replace("aws", "windows");

@@ -39,7 +39,7 @@ static DETECTIONS: LazyLock<Detections> = LazyLock::new(|| {
     });
     let compiled = compile(&files.collect::<Vec<_>>());
     assert!(compiled.problems.is_empty(), "{:?}", compiled.problems);
-    Detections::new(Rulebook::open(&[], true).rules.into_iter().chain(compiled.rules).collect())
+    Detections::new(Rulebook::open(&[], true, None).rules.into_iter().chain(compiled.rules).collect())
 });
 
 fuzz_target!(|bytes: &[u8]| {

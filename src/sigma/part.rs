@@ -1,0 +1,185 @@
+//! Some rule files, compiled as far as each can be by itself.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::{Scope, ScopedJoinHandle};
+
+use super::document::{self, Absence, Body, Names, Unit};
+use super::draft::{self, Reference};
+use super::link;
+use super::values::Values;
+use super::yaml::{self, Node};
+use super::{Compiled, Place, Problem, RuleError, RuleFile, Skipped};
+
+/// Compiled rule files whose references to other rules are still names.
+#[derive(Default)]
+pub struct Part {
+    pub(super) units: Vec<Unit>,
+    pub(super) feeds: Vec<Feed>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) skipped: Skipped,
+}
+
+/// What a correlation says of its members, whether it runs or not.
+pub(super) struct Feed {
+    pub(super) file: Arc<str>,
+    /// Whether they alert by themselves.
+    pub(super) generate: bool,
+    pub(super) members: Vec<Reference>,
+}
+
+/// Files that are worth a thread.
+const SHARE: usize = 16;
+
+impl Part {
+    /// Compiles files, each of one or more documents; all cores share the work.
+    #[must_use]
+    pub fn compile(files: &[RuleFile], values: &Values) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = files.len().div_ceil(cores).max(SHARE);
+        std::thread::scope(|scope| {
+            let shares: Vec<_> =
+                files.chunks(share).map(|files| spawn(scope, || Part::of(files, values))).collect();
+            let parts = shares.into_iter().map(|share| share.join().expect("compiling does not panic"));
+            parts.fold(Part::default(), Part::followed_by)
+        })
+    }
+
+    /// Joins parts, one after the other, as if their files had been compiled together.
+    #[must_use]
+    pub fn join(parts: impl IntoIterator<Item = Part>) -> Compiled {
+        link::link(parts.into_iter().fold(Part::default(), Part::followed_by))
+    }
+
+    /// Whether there is nothing in it about CloudTrail that is meant to run.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let runs = |unit: &Unit| !matches!(unit.body, Body::Absent(_));
+        !self.units.iter().any(runs) && self.problems.is_empty() && self.skipped.disabled == 0
+    }
+
+    fn of(files: &[RuleFile], values: &Values) -> Self {
+        let mut part = Part::default();
+        files.iter().for_each(|file| part.file(file, values));
+        part
+    }
+
+    fn followed_by(mut self, other: Part) -> Self {
+        self.units.extend(other.units);
+        self.feeds.extend(other.feeds);
+        self.problems.extend(other.problems);
+        self.skipped = self.skipped.plus(other.skipped);
+        self
+    }
+
+    /// Cuts a file into documents and carries out their actions.
+    fn file(&mut self, file: &RuleFile, values: &Values) {
+        let mut global: Option<Node> = None;
+        let mut previous: Option<Node> = None;
+        for document in yaml::documents(&file.text) {
+            let place = |line| Place { file: file.name.clone(), line };
+            let mut node = match document.read() {
+                Ok(node) => node,
+                Err(error) => {
+                    self.problems.push(RuleError::Yaml(error.message).at(place(error.line)));
+                    // What stands before it is not what a repetition means.
+                    previous = None;
+                    continue;
+                }
+            };
+            let action = node.take("action");
+            match action.as_ref().map(|action| action.text().unwrap_or_default()) {
+                None => {}
+                Some("global") => {
+                    // They add up until a reset.
+                    global = Some(over(global, node));
+                    continue;
+                }
+                Some("reset") => {
+                    global = None;
+                    continue;
+                }
+                Some("repeat") => match previous.take() {
+                    Some(repeated) => node = over(Some(repeated), node),
+                    None => {
+                        self.problems.push(RuleError::NothingToRepeat.at(place(document.line)));
+                        continue;
+                    }
+                },
+                Some(_) => {
+                    self.problems.push(RuleError::Action.at(place(document.line)));
+                    continue;
+                }
+            }
+            let node = over(global.clone(), node);
+            self.document(file, &node, place(node.line), values);
+            previous = Some(node);
+        }
+    }
+
+    fn document(&mut self, file: &RuleFile, node: &Node, place: Place, values: &Values) {
+        if let Some((generate, members)) = draft::members(node) {
+            self.feeds.push(Feed { file: file.name.clone(), generate, members });
+        }
+        if !document::is_for_cloudtrail(node) {
+            self.skipped.other_source += 1;
+            return self.absent(node, place, Absence::OtherSource);
+        }
+        let status = node.get("status").and_then(Node::text);
+        if matches!(status, Some("deprecated" | "unsupported")) && !file.named {
+            self.skipped.retired += 1;
+            return self.absent(node, place, Absence::Retired);
+        }
+        match document::compile(node, place.clone(), values) {
+            Ok(unit) if unit.is_enabled() => self.units.push(unit),
+            Ok(_) => {
+                self.skipped.disabled += 1;
+                self.absent(node, place, Absence::Disabled);
+            }
+            Err(faults) => {
+                self.problems.extend(faults.into_iter().map(|fault| {
+                    let line = fault.line;
+                    RuleError::from(fault.error).at(Place { file: file.name.clone(), line })
+                }));
+                self.absent(node, place, Absence::Broken);
+            }
+        }
+    }
+
+    /// Remembers a rule that does not run, for those that name it.
+    fn absent(&mut self, node: &Node, place: Place, absence: Absence) {
+        if node.get("filter").is_none() {
+            self.units.push(Unit::absent(Names::of(node), place, absence));
+        }
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part")
+            .field("units", &self.units.len())
+            .field("problems", &self.problems)
+            .field("skipped", &self.skipped)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The second document laid over the first.
+fn over(first: Option<Node>, second: Node) -> Node {
+    match first {
+        Some(mut first) => {
+            first.merge(second);
+            first
+        }
+        None => second,
+    }
+}
+
+/// A thread with as much room for deep conditions as the first thread has.
+fn spawn<'s, T: Send + 's>(
+    scope: &'s Scope<'s, '_>,
+    work: impl FnOnce() -> T + Send + 's,
+) -> ScopedJoinHandle<'s, T> {
+    let thread = std::thread::Builder::new().stack_size(8 << 20).spawn_scoped(scope, work);
+    thread.expect("the system has room for a thread for each core")
+}
