@@ -329,6 +329,7 @@ fn documents_in_strings_are_looked_into() {
 
 #[test]
 fn elements_of_lists_meet_conditions_of_their_own() {
+    use Verdict::{No, Unknown, Yes};
     let policy = r#"{"Statement":[{"Effect":"Allow","Action":"s3:Get","n":[{"x":1},{"x":2}]},{"Effect":"Deny","Action":["*"]}]}"#;
     let record = |parameters: &str| format!(r#"{{"eventName":"A","requestParameters":{parameters}}}"#);
     let plain = record(&format!(r#"{{"p":{policy}}}"#));
@@ -337,7 +338,6 @@ fn elements_of_lists_meet_conditions_of_their_own() {
     let empty = record(r#"{"p":{"Statement":[]}}"#);
     let omitted = record(r#"{"omitted":true}"#);
     let all = [&plain, &text, &single, &empty, &omitted];
-    use Verdict::{No, Unknown, Yes};
     let cases = [
         (r"[any]: {Effect: Allow, Action: '\*'}", [No, No, Yes, No, Unknown]),
         (r"[any]: {Effect: Deny, Action: '\*'}", [Yes, Yes, No, No, Unknown]),
