@@ -77,8 +77,8 @@
 //!
 //! # What is deliberately absent
 //!
-//! Correlations, grouping and first-seen detections are refused when rules are loaded; durable state, replay
-//! from S3, integrity checks and the audit commands answer that they are not available.
+//! Correlations, grouping and first-seen detections are read, but do not run yet; durable state, replay from S3,
+//! integrity checks and the audit commands answer that they are not available.
 
 pub mod admin;
 pub mod alert;

@@ -26,6 +26,17 @@ pub struct Rulebook {
     pub skipped: Skipped,
 }
 
+/// What part the embedded pack takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pack {
+    /// Its rules run.
+    Runs,
+    /// Its rules do not run, but filters and correlations may name them.
+    Named,
+    /// None.
+    Absent,
+}
+
 /// Something wrong with a rule, a file or a folder.
 #[derive(Debug)]
 pub enum Fault {
@@ -59,15 +70,16 @@ impl fmt::Display for Fault {
 }
 
 impl Rulebook {
-    /// Compiles the pack, if wanted, and the user's files and folders; `values` is the file of what the
-    /// placeholders in rules stand for.
+    /// Compiles the pack and the user's files and folders; `values` is the file of what the placeholders in
+    /// rules stand for.
     #[must_use]
-    pub fn open(paths: &[PathBuf], with_pack: bool, values: Option<&Path>) -> Self {
+    pub fn open(paths: &[PathBuf], pack: Pack, values: Option<&Path>) -> Self {
         let mut faults = Vec::new();
         let values = values.map_or_else(Values::default, |path| read_values(path, &mut faults));
         let mut parts = Vec::new();
-        if with_pack {
-            parts.push(Part::compile(&pack(), &values));
+        let embedded = || Part::compile(&pack_files(), &values);
+        if pack == Pack::Runs {
+            parts.push(embedded());
         }
         for path in paths {
             let part = Part::compile(&read(path, &mut faults), &values);
@@ -77,22 +89,27 @@ impl Rulebook {
             }
             parts.push(part);
         }
+        if pack == Pack::Named {
+            parts.push(embedded().aside());
+        }
         let Compiled { rules, problems, skipped } = Part::join(parts);
         faults.extend(problems.into_iter().map(Fault::Rule));
         Self { rules, faults, skipped }
     }
 
-    /// What the set of detections is known by: the first 16 digits of SHA-256 over their hashes.
+    /// What the set of detections is known by: the first 16 digits of SHA-256 over their hashes, and which of
+    /// them are muted.
     #[must_use]
     pub fn identity(&self) -> String {
-        let mut hashes: Vec<&str> = self.rules.iter().map(|rule| rule.hash.as_str()).collect();
+        let hash = |rule: &sigma::Rule| format!("{}{}", rule.hash, if rule.muted { "-" } else { "" });
+        let mut hashes: Vec<String> = self.rules.iter().map(hash).collect();
         hashes.sort_unstable();
         hex(&Sha256::digest(hashes.concat()))[..16].to_owned()
     }
 }
 
 /// The rule files of the embedded pack, by the byte order of their paths.
-fn pack() -> Vec<RuleFile> {
+fn pack_files() -> Vec<RuleFile> {
     fn collect(folder: &Dir<'_>, files: &mut Vec<RuleFile>) {
         for file in folder.files().filter(|file| is_rule_name(file.path().as_os_str())) {
             let text = file.contents_utf8().expect("the pack is text").to_owned();
@@ -205,7 +222,7 @@ mod tests {
             ("notes.txt", "["),
             (".git/y.yml", "["),
         ]);
-        let book = Rulebook::open(&[folder.path().to_owned()], false, None);
+        let book = Rulebook::open(&[folder.path().to_owned()], Pack::Absent, None);
         assert_eq!(faults(&book), [""; 0]);
         let titles: Vec<_> = book.rules.iter().map(|rule| rule.title.as_str()).collect();
         assert_eq!(titles, ["U", "T"]);
@@ -222,7 +239,7 @@ mod tests {
         std::os::unix::fs::symlink(outside.path(), folder.path().join("link.yml")).unwrap();
         fs::write(folder.path().join("binary.yml"), b"\xff\xfe").unwrap();
         let paths = ["", "windows", "empty", "nowhere"].map(|name| folder.path().join(name));
-        let found = faults(&Rulebook::open(&paths, false, None));
+        let found = faults(&Rulebook::open(&paths, Pack::Absent, None));
         for (at, expected) in [
             "binary.yml:1: not a text in UTF-8",
             "large.yml: larger than",
@@ -241,9 +258,53 @@ mod tests {
     }
 
     #[test]
+    fn values_come_from_a_file() {
+        let rule = RULE.replace("eventName: A", "eventName|expand: '%names%'");
+        let folder = folder(&[("x.yml", &rule), ("values/v.yml", "names: [A, B]\nx: {}\n")]);
+        let open = |values: Option<&str>| {
+            let values = values.map(|name| folder.path().join(name));
+            faults(&Rulebook::open(&[folder.path().join("x.yml")], Pack::Absent, values.as_deref()))
+        };
+        assert!(open(None)[0].contains("x.yml:3: `eventName`: `%names%` needs a file of values"));
+        let found = open(Some("values/v.yml"));
+        assert!(found.len() == 1 && found[0].contains("v.yml:2: expected a map"), "{found:?}");
+        let found = open(Some("none.yml"));
+        assert!(found[0].contains("none.yml: No such file") && found[1].contains("is not in"), "{found:?}");
+    }
+
+    #[test]
+    fn a_folder_of_filters_tunes_the_pack() {
+        let filter = "title: F\nlogsource: {product: aws, service: cloudtrail}\nfilter: {rules: [RULE], s: {eventName: A}, condition: not s}\n";
+        let pack = Rulebook::open(&[], Pack::Runs, None);
+        let folder = folder(&[("f.yml", &filter.replace("RULE", &pack.rules[0].id))]);
+        let open = |pack| Rulebook::open(&[folder.path().to_owned()], pack, None);
+        let tuned = open(Pack::Runs);
+        assert_eq!(faults(&tuned), [""; 0]);
+        let hashes = |book: &Rulebook| book.rules.iter().map(|rule| rule.hash.clone()).collect::<Vec<_>>();
+        assert_eq!(hashes(&tuned)[1..], hashes(&pack)[1..]);
+        assert_ne!(
+            (hashes(&tuned)[0].clone(), tuned.identity()),
+            (hashes(&pack)[0].clone(), pack.identity())
+        );
+        let named = open(Pack::Named);
+        assert!(named.faults.is_empty() && named.rules.is_empty(), "{:?}", named.faults);
+        assert!(faults(&open(Pack::Absent))[0].contains("f.yml:3: there is no rule"));
+    }
+
+    #[test]
+    fn a_copy_of_a_rule_of_the_pack_comes_before_it() {
+        let id = Rulebook::open(&[], Pack::Runs, None).rules[0].id.clone();
+        let folder = folder(&[("x.yml", &format!("{RULE}id: {id}\n"))]);
+        let open = |pack| Rulebook::open(&[folder.path().to_owned()], pack, None);
+        let named = open(Pack::Named);
+        assert_eq!((faults(&named).len(), named.rules.len()), (0, 1));
+        assert!(faults(&open(Pack::Runs))[0].contains("also stands in pack/"));
+    }
+
+    #[test]
     fn links_inside_of_a_folder_are_followed() {
         let folder = folder(&[("..data/x.yml", RULE)]);
         std::os::unix::fs::symlink("..data/x.yml", folder.path().join("x.yml")).unwrap();
-        assert_eq!(Rulebook::open(&[folder.path().to_owned()], false, None).rules.len(), 1);
+        assert_eq!(Rulebook::open(&[folder.path().to_owned()], Pack::Absent, None).rules.len(), 1);
     }
 }

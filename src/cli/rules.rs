@@ -5,12 +5,13 @@ use serde_json::json;
 use super::terminal::{complain, grouped, plain, print, say, table};
 use super::{Exit, RulesArgs};
 use crate::detect::{self, Narrowing};
-use crate::rulebook::Rulebook;
+use crate::rulebook::{Pack, Rulebook};
 use crate::sigma::Rule;
 
-/// The pack, or what the user names.
+/// The pack, or what the user names; that may name rules of the pack.
 fn open(args: &RulesArgs) -> Rulebook {
-    Rulebook::open(&args.paths, args.paths.is_empty(), args.values.as_deref())
+    let pack = if args.paths.is_empty() { Pack::Runs } else { Pack::Named };
+    Rulebook::open(&args.paths, pack, args.values.as_deref())
 }
 
 /// Compiles rules and reports everything that is wrong with them.

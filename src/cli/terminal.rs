@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use crate::alert::is_deceptive;
 use crate::config::{Config, ConfigError, Flags, LogFormat};
-use crate::rulebook::Rulebook;
+use crate::rulebook::{Pack, Rulebook};
 use tracing_subscriber::EnvFilter;
 
 use super::Exit;
@@ -96,7 +96,8 @@ pub(super) fn configuration(file: Option<&std::path::Path>, flags: Flags) -> Res
 
 /// Compiles the detections, or tells everything that is wrong with them.
 pub(super) fn rulebook(config: &Config) -> Result<Rulebook, Exit> {
-    let book = Rulebook::open(&config.detections, config.default_detections, config.values.as_deref());
+    let pack = if config.default_detections { Pack::Runs } else { Pack::Absent };
+    let book = Rulebook::open(&config.detections, pack, config.values.as_deref());
     for fault in &book.faults {
         let word = if config.keep_going { "warning: left out: " } else { "" };
         complain(&format!("{word}{}", plain(&fault.to_string())));

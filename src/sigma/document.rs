@@ -96,6 +96,8 @@ pub(super) struct Unit {
     /// SHA-256 of the document in a form without comments and layout, in hexadecimal digits.
     pub(super) hash: String,
     pub(super) source: LogSource,
+    /// Whether it is there to be named only: it does not run.
+    pub(super) aside: bool,
     pub(super) body: Body,
 }
 
@@ -168,7 +170,7 @@ impl Unit {
     /// A rule that does not run.
     pub(super) fn absent(names: Names, place: Place, absence: Absence) -> Self {
         let (hash, source) = (String::new(), LogSource::default());
-        Self { names, place, hash, source, body: Body::Absent(absence) }
+        Self { names, place, hash, source, aside: false, body: Body::Absent(absence) }
     }
 
     /// Whether it is meant to run.
@@ -213,13 +215,9 @@ fn read(document: &Node, place: Place, values: &Values, faults: &mut Vec<Fault>)
         (false, true) => filter::read(document, &names, values, faults)?,
         (false, false) => rule(document, &names, &place, values, faults)?,
     };
-    let mut unit = Unit {
-        hash: hash(document, values, &placeholders),
-        source: LogSource::of(document),
-        names,
-        place,
-        body,
-    };
+    let hash = hash(document, values, &placeholders);
+    let source = LogSource::of(document);
+    let mut unit = Unit { names, place, hash, source, aside: false, body };
     if let Body::Rule(rule) | Body::Correlation(rule, _) = &mut unit.body {
         rule.hash.clone_from(&unit.hash);
     }

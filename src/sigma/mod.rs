@@ -7,6 +7,7 @@
 
 mod aggregation;
 mod correlation;
+mod crew;
 mod detection;
 mod document;
 mod draft;
@@ -21,6 +22,7 @@ mod part;
 mod pattern;
 mod reference;
 mod rule;
+mod shape;
 mod template;
 mod values;
 mod yaml;
@@ -66,7 +68,7 @@ impl RuleFile {
         let name: Arc<str> = name.into();
         String::from_utf8(bytes).map(|text| Self { name: name.clone(), text, named }).map_err(|error| {
             let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
+            let line = 1 + memchr::memchr_iter(b'\n', sound).count();
             RuleError::Encoding(error.utf8_error()).at(Place { file: name.clone(), line })
         })
     }

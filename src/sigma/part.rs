@@ -45,10 +45,20 @@ impl Part {
         })
     }
 
-    /// Joins parts, one after the other, as if their files had been compiled together.
+    /// Joins parts, one after the other, as if their files had been compiled together; one that was put
+    /// [aside](Part::aside) comes last.
     #[must_use]
     pub fn join(parts: impl IntoIterator<Item = Part>) -> Compiled {
         link::link(parts.into_iter().fold(Part::default(), Part::followed_by))
+    }
+
+    /// The same rules as others may name them: they do not run, and one of theirs with the same id comes first.
+    #[must_use]
+    pub fn aside(self) -> Self {
+        let mut units = self.units;
+        units.retain(|unit| !matches!(unit.body, Body::Filter(_)));
+        units.iter_mut().for_each(|unit| unit.aside = true);
+        Self { units, ..Self::default() }
     }
 
     /// Whether there is nothing in it about CloudTrail that is meant to run.

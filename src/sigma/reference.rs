@@ -71,12 +71,13 @@ impl<'u> Directory<'u> {
         Self { units, by }
     }
 
-    /// The rule of this name: one that runs before one that does not, one of the same file before one of another,
-    /// an id before a name before a title.
+    /// The rule of this name: one that runs before one that does not, one of the same file before one of another
+    /// before one that was put aside, an id before a name before a title.
     pub(super) fn find(&self, name: &str, file: &str) -> Result<usize, ReferenceError> {
         let runs = |at: &usize| !matches!(self.units[*at].body, Body::Absent(_));
         let own = |at: &usize| &*self.units[*at].place.file == file;
         self.choose(name, |at| runs(at) && own(at))
+            .or_else(|| self.choose(name, |at| runs(at) && !self.units[*at].aside))
             .or_else(|| self.choose(name, runs))
             .or_else(|| self.first(name, own))
             .or_else(|| self.first(name, |_| true))

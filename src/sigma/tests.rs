@@ -1,6 +1,9 @@
 mod correlations;
 mod filters;
 
+use proptest::prelude::*;
+use proptest::sample::Index;
+
 use super::*;
 use crate::event::FieldPath;
 
@@ -369,3 +372,69 @@ fn one_id_for_two_detections_is_a_problem() {
     let problem = compiled.problems[0].to_string();
     assert!(problem.starts_with("b.yml:1: ") && problem.contains("a.yml:1"), "{problem}");
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever is cut out of a folder of documents or put into it, it compiles or is told.
+    #[test]
+    fn nothing_panics(cuts in prop::collection::vec((any::<Index>(), 0_usize..40, 0_usize..FRAGMENTS.len()), 1..6)) {
+        let mut text = EVERYTHING.to_owned();
+        for (at, length, fragment) in cuts {
+            let chars: Vec<char> = text.chars().collect();
+            let from = at.index(chars.len() + 1);
+            let to = (from + length).min(chars.len());
+            text = chars[..from].iter().collect::<String>() + FRAGMENTS[fragment];
+            text.extend(&chars[to..]);
+        }
+        let files = [file(&text), RuleFile { name: "y.yml".into(), named: true, ..file(EVERYTHING) }];
+        let (values, _) = Values::read("v.yml", &text);
+        let compiled = Part::join([Part::compile(&files, &values)]);
+        for problem in &compiled.problems {
+            prop_assert!(!problem.to_string().contains('\n'), "{problem}");
+        }
+    }
+}
+
+const FRAGMENTS: [&str; 14] =
+    ["", "\n", ": ", "- ", "{", "]", "---\n", "%x%", "|expand", "*", "'", "\u{2028}é", "1 of them", "\t"];
+
+/// A document of each kind.
+const EVERYTHING: &str = "title: One
+id: one
+name: one
+logsource: {product: aws, service: cloudtrail}
+detection:
+  s: {eventName|contains|all: [a, 'b*'], c|cidr: 10.0.0.0/8, d|re: '^x$'}
+  t: [keyword, 5]
+  condition: s and not 1 of t*
+trailhound:
+  group: {by: [a], period: 2h}
+---
+title: Two
+correlation:
+  type: value_percentile
+  rules: [one]
+  group-by: [x]
+  aliases: {x: {one: a.b}}
+  timespan: 15m
+  condition: {field: a, percentile: 95, gte: 5}
+---
+title: Three
+correlation:
+  type: temporal
+  rules: [one, Two]
+  timespan: 1h
+  group-by: [x]
+  condition: one and not Two
+---
+title: Four
+logsource: {product: aws}
+filter:
+  rules: any
+  u: {c: d}
+  condition: not u
+---
+action: repeat
+title: Five
+";

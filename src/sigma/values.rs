@@ -11,7 +11,7 @@ use super::yaml::{self, Data, Key, Node};
 use super::{Problem, RuleError};
 
 /// Texts that one value may become: several placeholders in it multiply.
-const MAX_TEXTS: usize = 10_000;
+const MAX_TEXTS: usize = 50_000;
 
 /// Lists of texts by the names of their placeholders.
 #[derive(Debug, Clone, Default)]
@@ -199,12 +199,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_expanded_is_told() {
-        let many: String = (0..200).map(|number| format!("  - {number}\n")).collect();
+        let many: String = (0..300).map(|number| format!("  - {number}\n")).collect();
         let values = Values::read("v.yml", &format!("many:\n{many}")).0;
         let cases = [
             (&values, "%absent%", "`%absent%` is not in v.yml"),
             (&values, "%many", "needs a placeholder"),
-            (&values, "%many%%many%", "more than 10000 values"),
+            (&values, "%many%%many%", "more than 50000 values"),
             (&Values::default(), "%many%", "--values FILE"),
         ];
         for (values, text, expected) in cases {

@@ -16,7 +16,7 @@ use libdeflater::Decompressor;
 use trailhound::decode::{Decoder, Item, Limits, Source};
 use trailhound::detect::{Detections, Scratch};
 use trailhound::event::{Keys, Parser};
-use trailhound::rulebook::Rulebook;
+use trailhound::rulebook::{Pack, Rulebook};
 use trailhound::sigma::{self, RuleFile};
 
 const SEED: u64 = 1;
@@ -32,7 +32,8 @@ static ORDINARY: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| records(&OBJECT));
 static TELLING: LazyLock<Vec<Vec<u8>>> =
     LazyLock::new(|| (0..100).flat_map(|number| records(&object(number, 1))).collect());
 /// The embedded pack.
-static PACK: LazyLock<Detections> = LazyLock::new(|| Detections::new(Rulebook::open(&[], true, None).rules));
+static PACK: LazyLock<Detections> =
+    LazyLock::new(|| Detections::new(Rulebook::open(&[], Pack::Runs, None).rules));
 
 fn main() {
     divan::main();
@@ -98,7 +99,7 @@ fn parse(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn load_pack() -> Detections {
-    Detections::new(Rulebook::open(&[], true, None).rules)
+    Detections::new(Rulebook::open(&[], Pack::Runs, None).rules)
 }
 
 #[divan::bench(args = [30, 300, 3_000])]

@@ -152,6 +152,17 @@ fn every_key_and_default_is_as_described() {
 }
 
 #[test]
+fn documents_of_sigma_compile() {
+    for document in blocks("yaml") {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("document.yml");
+        fs::write(&path, document).unwrap();
+        let checked = support::run(["rules", "check", path.to_str().unwrap()]);
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    }
+}
+
+#[test]
 fn figures_are_true() {
     let text = fs::read_to_string(root().join("README.md")).unwrap();
     let rules: serde_json::Value =

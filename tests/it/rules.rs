@@ -80,12 +80,11 @@ fn filter(lines: &str) -> String {
     format!("title: F\nlogsource: {{product: aws, service: cloudtrail}}\nfilter:\n{lines}")
 }
 
-/// One kind of mistake a file: its text, the line that is told, and words of what is told.
-fn broken() -> Vec<(&'static str, Vec<u8>, usize, &'static str)> {
-    let good = detection("s: {eventName: A}\ncondition: s");
-    let count = "type: event_count\nrules: [member]\n";
-    let chain = "title: X1\ncorrelation: {type: temporal, rules: [X2, X1], timespan: 1h}\n---\ntitle: X2\ncorrelation: {type: temporal, rules: [X1], timespan: 1h}\n";
-    let cases: Vec<(&'static str, String, usize, &'static str)> = vec![
+/// A file with one kind of mistake: its name and text, the line that is told, and words of what is told.
+type Broken = (&'static str, String, usize, &'static str);
+
+fn broken_selections() -> Vec<Broken> {
+    vec![
         ("unknown-modifier", detection("s:\n  a|contans: x\ncondition: s"), 6, "contans"),
         (
             "modifiers-that-exclude",
@@ -117,6 +116,12 @@ fn broken() -> Vec<(&'static str, Vec<u8>, usize, &'static str)> {
         ("empty-selection", detection("s: {}\ncondition: s"), 5, "empty"),
         ("no-condition", detection("s: {a: 1}"), 5, "`condition` is missing"),
         ("unknown-placeholder", detection("s:\n  a|expand: '%x%'\ncondition: s"), 6, "--values FILE"),
+    ]
+}
+
+fn broken_heads() -> Vec<Broken> {
+    let good = detection("s: {eventName: A}\ncondition: s");
+    vec![
         ("no-title", good.replacen("title: A rule\n", "", 1), 1, "`title` is missing"),
         ("list-as-title", good.replacen("A rule", "[a, b]", 1), 1, "`title` takes one text"),
         ("no-detection", "title: A\nlogsource: {product: aws}\n".into(), 1, "`detection` is missing"),
@@ -139,6 +144,13 @@ fn broken() -> Vec<(&'static str, Vec<u8>, usize, &'static str)> {
             8,
             "either",
         ),
+    ]
+}
+
+fn broken_correlations_and_filters() -> Vec<Broken> {
+    let count = "type: event_count\nrules: [member]\n";
+    let chain = "title: X1\ncorrelation: {type: temporal, rules: [X2, X1], timespan: 1h}\n---\ntitle: X2\ncorrelation: {type: temporal, rules: [X1], timespan: 1h}\n";
+    vec![
         (
             "unknown-type",
             correlation("type: events\nrules: [member]\ntimespan: 1h\ncondition: {gte: 5}"),
@@ -190,6 +202,14 @@ fn broken() -> Vec<(&'static str, Vec<u8>, usize, &'static str)> {
             "there is no rule",
         ),
         ("filter-for-nothing", filter("s: {a: 1}\ncondition: not s"), 4, "names no rule"),
+    ]
+}
+
+fn broken_files() -> Vec<Broken> {
+    let good = detection("s: {eventName: A}\ncondition: s");
+    vec![
+        ("latin-1", format!("{good}description: café\n"), 7, "UTF-8"),
+        ("utf-16", good.clone(), 1, "UTF-8"),
         ("duplicate-id-1", format!("{good}id: twice\n"), 0, ""),
         (
             "duplicate-id-2",
@@ -213,22 +233,28 @@ fn broken() -> Vec<(&'static str, Vec<u8>, usize, &'static str)> {
         ("nothing-to-repeat", "action: repeat\ntitle: A\n".into(), 1, "no rule before it"),
         ("merge-key", format!("{good}x: &x {{a: b}}\ny:\n  <<: *x\n"), 9, "merge keys"),
         ("second-document", format!("{good}id: fine\n---\ntitle: B\n"), 9, "is missing"),
-    ];
-    let texts = cases.into_iter().map(|(name, text, line, words)| (name, text.into_bytes(), line, words));
-    let latin = [good.as_bytes(), b"description: caf\xe9\n"].concat();
-    let wide = [b"\xff\xfe".to_vec(), good.encode_utf16().flat_map(u16::to_le_bytes).collect()].concat();
-    texts.chain([("latin-1", latin, 7, "UTF-8"), ("utf-16", wide, 1, "UTF-8")]).collect()
+    ]
+}
+
+/// The bytes of a text: UTF-8, unless the name says otherwise.
+fn in_its_encoding(name: &str, text: &str) -> Vec<u8> {
+    match name {
+        "latin-1" => text.chars().map(|c| u8::try_from(c).unwrap()).collect(),
+        "utf-16" => [0xFEFF].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect(),
+        _ => text.as_bytes().to_vec(),
+    }
 }
 
 #[test]
 fn every_kind_of_mistake_is_told_in_one_run() {
-    let cases = broken();
+    let cases =
+        [broken_selections(), broken_heads(), broken_correlations_and_filters(), broken_files()].concat();
     let rules = tempfile::tempdir().unwrap();
-    for (name, bytes, ..) in &cases {
-        fs::write(rules.path().join(format!("{name}.yml")), bytes).unwrap();
+    for (name, text, ..) in &cases {
+        fs::write(rules.path().join(format!("{name}.yml")), in_its_encoding(name, text)).unwrap();
     }
     let checked = run(["rules", "check", rules.path().to_str().unwrap()]);
-    assert_eq!(checked.code, Some(2), "{}", checked.stderr);
+    assert!(cases.len() > 40 && checked.code == Some(2), "{}", checked.stderr);
     assert!(!checked.stderr.contains("panicked"), "{}", checked.stderr);
     for (name, _, line, words) in cases.iter().filter(|(.., line, _)| *line > 0) {
         let place = format!("/{name}.yml:{line}: ");
@@ -238,6 +264,37 @@ fn every_kind_of_mistake_is_told_in_one_run() {
             .any(|told| told.split_once(&place).is_some_and(|(_, what)| what.contains(words)));
         assert!(told, "{place}{words} in {}", checked.stderr);
     }
+}
+
+#[test]
+fn filters_and_values_tune_what_runs() {
+    let filter = "title: Not by ours
+logsource: {product: aws, service: cloudtrail}
+filter:
+  rules: [user-created]
+  ours: {userIdentity.userName|expand: '%ours%'}
+  condition: not ours
+";
+    let rules = folder(&[("rule.yml", USER_RULE), ("filter.yml", filter)]);
+    let values = folder(&[("ours.yml", "ours: [ann, 'svc-*']\n"), ("others.yml", "ours: []\n")]);
+    let path = rules.path().to_str().unwrap();
+    let input = log(&[create_user("1")]);
+    for (name, alerts) in [("ours.yml", 0), ("others.yml", 1)] {
+        let file = values.path().join(name);
+        let file = file.to_str().unwrap();
+        let flags = ["replay", "-", "--no-default-detections", "--detections", path, "--values", file];
+        let replayed = run_with_input(flags, &input);
+        assert_eq!((replayed.code, replayed.alerts().len()), (Some(0), alerts), "{}", replayed.stderr);
+        let checked = run(["rules", "check", "--values", file, path]);
+        assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    }
+    let refused = run(["rules", "check", path]);
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.stderr.contains("filter.yml:5: ") && refused.stderr.contains("--values FILE"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]

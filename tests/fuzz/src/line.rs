@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use trailhound::decode::{Decoded, Decoder, Item, Limits, Source};
 use trailhound::detect::{Detections, Hit, Scratch, Status};
 use trailhound::event::{Escaped, Place, Sightings};
-use trailhound::rulebook::Rulebook;
+use trailhound::rulebook::{Pack, Rulebook};
 use trailhound::sigma::{RuleFile, compile};
 
 const LIMITS: Limits = Limits { inflated: 1 << 20, record: 2 << 10 };
@@ -39,7 +39,7 @@ static DETECTIONS: LazyLock<Detections> = LazyLock::new(|| {
     });
     let compiled = compile(&files.collect::<Vec<_>>());
     assert!(compiled.problems.is_empty(), "{:?}", compiled.problems);
-    Detections::new(Rulebook::open(&[], true, None).rules.into_iter().chain(compiled.rules).collect())
+    Detections::new(Rulebook::open(&[], Pack::Runs, None).rules.into_iter().chain(compiled.rules).collect())
 });
 
 fuzz_target!(|bytes: &[u8]| {
