@@ -3,9 +3,11 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::fs::{Advice, OFlags};
 use tokio::task::spawn_blocking;
 use walkdir::{DirEntry, WalkDir};
 
@@ -90,7 +92,7 @@ impl ObjectStore for FolderStore {
 /// # Errors
 /// The file cannot be read, or is none.
 pub fn open(path: &Path) -> io::Result<Fetched> {
-    Opened::new(path)?.read()
+    Opened::new(path)?.read(Vec::new())
 }
 
 /// A file whose content is on its way into memory.
@@ -107,38 +109,58 @@ impl Opened {
     /// # Errors
     /// The file cannot be opened, or is none.
     pub fn new(path: &Path) -> io::Result<Self> {
-        // Whatever else it is may wait for ever to be opened.
-        if !std::fs::metadata(path)?.is_file() {
+        // Whatever else than a file it is must not be waited for.
+        let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+        let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(not_a_file());
         }
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
         let stored_at = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
         // Where the system cannot, it is read when it is needed.
-        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::WillNeed);
+        let _ = rustix::fs::fadvise(&file, 0, None, Advice::WillNeed);
         Ok(Self { file, size: metadata.len(), stored_at })
     }
 
-    /// Reads the file.
+    /// Reads the file; what is held in memory is held in this buffer, whatever it had before.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn read(self) -> io::Result<Fetched> {
+    pub fn read(self, mut buffer: Vec<u8>) -> io::Result<Fetched> {
         let Self { mut file, size, stored_at } = self;
         let body = if size <= WHOLE_LIMIT {
-            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
-            // One byte more than the limit, so that a file which grows meanwhile is noticed.
-            (&mut file).take(WHOLE_LIMIT + 1).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 <= WHOLE_LIMIT {
-                Body::Whole(bytes)
+            let expected = usize::try_from(size).expect("less than the limit fits into memory");
+            // One byte more, so that a file which grows meanwhile is noticed.
+            buffer.resize(expected + 1, 0);
+            let length = read_full(&mut file, &mut buffer)?;
+            buffer.truncate(length);
+            if length > expected {
+                (&mut file).take(WHOLE_LIMIT + 1 - length as u64).read_to_end(&mut buffer)?;
+            }
+            if buffer.len() as u64 <= WHOLE_LIMIT {
+                Body::Whole(buffer)
             } else {
-                Body::Stream(Box::new(io::Cursor::new(bytes).chain(file)))
+                Body::Stream(Box::new(io::Cursor::new(buffer).chain(file)))
             }
         } else {
             Body::Stream(Box::new(file))
         };
         Ok(Fetched { body, version: None, stored_at })
     }
+}
+
+/// Fills a buffer as far as the file goes; returns how far that is.
+fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
 }
 
 fn not_a_file() -> io::Error {

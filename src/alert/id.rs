@@ -20,6 +20,15 @@ impl AlertId {
         Self::of(&["trailhound-1", kind, detection, &event.account, &event.region, &event.id])
     }
 
+    /// The id of what more than one event stands behind: SHA-256 as for one event, over the list `trailhound-1` and
+    /// these parts. See [`Finding::id_parts`](crate::detect::windows::Finding::id_parts).
+    #[must_use]
+    pub fn of_parts(parts: &[String]) -> Self {
+        let parts: Vec<&str> =
+            std::iter::once("trailhound-1").chain(parts.iter().map(String::as_str)).collect();
+        Self::of(&parts)
+    }
+
     /// The id of these bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {

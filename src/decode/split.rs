@@ -172,7 +172,7 @@ impl<'k> Splitter<'k> {
             return None;
         }
         let seen = &rest[..end.unwrap_or(limit)];
-        if extent.has_line_break()
+        if extent.has_control()
             && let Some(next) = next_line_with_object(seen)
             && (end.is_none() || !is_json(seen))
         {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::evaluate::holds_alone;
 use super::need::{Anchor, Demand, Leaf, Need, Reach, Sharpness};
 use super::table::{Memo, Table, Texts};
-use crate::event::{FieldPath, Keys, Place, Raw, Record, Scalar, Sightings};
+use crate::event::{FieldPath, Keys, Others, Place, Raw, Record, Scalar, Sightings};
 use crate::sigma::Condition;
 
 /// The number of a detection.
@@ -249,8 +249,9 @@ impl Asked {
                 Use::Name | Use::Omission(_) => None,
             });
             let words: Option<Vec<_>> = tables.collect();
+            let others = if uses.contains(&Use::Name) { Others::Noted } else { Others::Dropped };
             if let Some(words) = words {
-                self.keys.limit_values(key, words.into_iter().flatten());
+                self.keys.limit_values(key, words.into_iter().flatten(), others);
             }
         }
     }

@@ -9,6 +9,7 @@ mod evaluate;
 mod index;
 mod need;
 mod table;
+pub mod windows;
 
 pub use evaluate::{Verdict, evaluate};
 pub use index::Narrowing;

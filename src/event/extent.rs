@@ -2,32 +2,34 @@
 //!
 //! For each block the quotes that are not escaped are found; the running parity of quotes tells which bytes
 //! lie inside strings; the brackets outside of strings move the depth. A block that cannot bring the depth
-//! to zero is passed with two population counts.
+//! to zero is passed with three population counts. What the loop carries stays in registers: nothing in it is
+//! called by reference.
 
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
 use super::MAX_DEPTH;
 
 /// Finds the end of an object or list that may be handed over in pieces.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "none depends on another")]
 pub struct Extent {
     depth: u64,
-    in_string: bool,
+    /// All bits if the next byte lies inside a string, else none.
+    in_string: u64,
     /// The next byte is escaped by a backslash before it.
     escaped: bool,
     too_deep: bool,
-    line_break: bool,
+    backslash: bool,
+    control: bool,
 }
 
 /// One bit for each of 64 bytes, the first byte lowest.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Masks {
-    pub(super) quote: u64,
-    pub(super) backslash: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Masks {
+    quote: u64,
+    backslash: u64,
     open: u64,
     close: u64,
-    line_break: u64,
 }
 
 pub(super) const BLOCK: usize = 64;
@@ -44,26 +46,45 @@ impl Extent {
         self.too_deep
     }
 
-    /// Whether there were line breaks in what was scanned, up to 63 bytes behind the end included.
+    /// Whether there were control characters, such as line breaks, in what was scanned, up to 63 bytes behind the
+    /// end included.
     #[must_use]
-    pub fn has_line_break(&self) -> bool {
-        self.line_break
+    pub fn has_control(&self) -> bool {
+        self.control
+    }
+
+    /// Whether there were backslashes in what was scanned, up to 63 bytes behind the end included.
+    pub(super) fn has_backslash(&self) -> bool {
+        self.backslash
     }
 
     /// Whether what follows stands directly in the outermost object or list.
     pub(super) fn is_at_top(&self) -> bool {
-        self.depth == 1 && !self.in_string
+        self.depth == 1 && self.in_string == 0
     }
 
     /// Compiled for each width of vectors, which needs everything in the loop to be inlined.
     #[expect(clippy::inline_always, reason = "otherwise it is compiled for the oldest machines")]
     #[inline(always)]
-    fn scan_with<S: Simd>(&mut self, simd: S, bytes: &[u8]) -> Option<usize> {
+    pub(super) fn scan_with<S: Simd>(&mut self, simd: S, bytes: &[u8]) -> Option<usize> {
         let (blocks, rest) = bytes.as_chunks::<BLOCK>();
-        for (number, block) in blocks.iter().enumerate() {
-            if let Some(end) = self.block(&Masks::of(simd, u8x64::from_slice(simd, block))) {
-                return Some(number * BLOCK + end);
+        let mut extent = *self;
+        // The least byte of each column: control characters are told from it once, not block by block.
+        let mut least = u8x64::splat(simd, u8::MAX);
+        let mut end = None;
+        let mut ahead = blocks.iter();
+        while let Some(block) = ahead.next() {
+            let block = u8x64::from_slice(simd, block);
+            least = least.min(block);
+            if let Some(last) = extent.block(simd, Masks::of(simd, block)) {
+                end = Some((blocks.len() - ahead.len() - 1) * BLOCK + last);
+                break;
             }
+        }
+        extent.control |= least.simd_lt(b' ').any_true();
+        *self = extent;
+        if end.is_some() {
+            return end;
         }
         let end = rest.iter().position(|byte| self.byte(*byte))?;
         Some(blocks.len() * BLOCK + end + 1)
@@ -71,13 +92,14 @@ impl Extent {
 
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    pub(super) fn block(&mut self, masks: &Masks) -> Option<usize> {
-        let escaped = if masks.backslash == 0 && !self.escaped { 0 } else { self.escapes(masks.backslash) };
-        let inside = parity_up_to(masks.quote & !escaped) ^ if self.in_string { u64::MAX } else { 0 };
-        self.in_string = inside >> (BLOCK - 1) != 0;
-        self.line_break |= masks.line_break != 0;
-        let outside = !inside & !escaped;
-        let (open, close) = (masks.open & outside, masks.close & outside);
+    fn block<S: Simd>(&mut self, simd: S, mut masks: Masks) -> Option<usize> {
+        if masks.backslash | u64::from(self.escaped) != 0 {
+            self.backslash = true;
+            self.escaped = masks.unescape(self.escaped);
+        }
+        let inside = parity_up_to(simd, masks.quote) ^ self.in_string;
+        self.in_string = (inside.cast_signed() >> (BLOCK - 1)).cast_unsigned();
+        let (open, close) = (masks.open & !inside, masks.close & !inside);
         let count = |bits: u64| u64::from(bits.count_ones());
         let (opens, closes) = (count(open), count(close));
         // What is open before the first bracket that closes can be closed without coming to the end.
@@ -86,25 +108,10 @@ impl Extent {
             self.depth = self.depth + opens - closes;
             return None;
         }
-        self.walk(open, close)
-    }
-
-    /// Brackets one by one, in a block where the value may end or be too deep.
-    fn walk(&mut self, open: u64, close: u64) -> Option<usize> {
-        let mut brackets = open | close;
-        while brackets != 0 {
-            let lowest = brackets & brackets.wrapping_neg();
-            if close & lowest != 0 {
-                self.depth = self.depth.saturating_sub(1);
-                if self.depth == 0 {
-                    return Some(lowest.trailing_zeros() as usize + 1);
-                }
-            } else {
-                self.open();
-            }
-            brackets ^= lowest;
-        }
-        None
+        let walk = walk(self.depth, open, close);
+        self.depth = walk.depth;
+        self.too_deep |= walk.too_deep;
+        walk.end
     }
 
     fn open(&mut self) {
@@ -112,25 +119,10 @@ impl Extent {
         self.too_deep |= self.depth > MAX_DEPTH as u64;
     }
 
-    /// The bytes that a backslash before them escapes.
-    fn escapes(&mut self, mut backslashes: u64) -> u64 {
-        let mut escaped = u64::from(std::mem::take(&mut self.escaped));
-        backslashes &= !escaped;
-        while backslashes != 0 {
-            let at = backslashes.trailing_zeros();
-            if at == 63 {
-                self.escaped = true;
-                break;
-            }
-            escaped |= 2 << at;
-            backslashes &= !(3 << at);
-        }
-        escaped
-    }
-
     /// One byte, for the rest that fills no block; whether it closes the value.
     fn byte(&mut self, byte: u8) -> bool {
-        self.line_break |= byte == b'\n';
+        self.control |= byte < b' ';
+        self.backslash |= byte == b'\\';
         if std::mem::take(&mut self.escaped) {
             return false;
         }
@@ -138,8 +130,8 @@ impl Extent {
             // Outside of strings a backslash is an error; it is read alike here and in a block.
             b'\\' => self.escaped = true,
             b'"' => self.in_string = !self.in_string,
-            b'{' | b'[' if !self.in_string => self.open(),
-            b'}' | b']' if !self.in_string => {
+            b'{' | b'[' if self.in_string == 0 => self.open(),
+            b'}' | b']' if self.in_string == 0 => {
                 self.depth = self.depth.saturating_sub(1);
                 return self.depth == 0;
             }
@@ -149,19 +141,88 @@ impl Extent {
     }
 }
 
+/// Brackets of a block, one by one.
+struct Walk {
+    depth: u64,
+    too_deep: bool,
+    /// The index after the bracket that closes the value.
+    end: Option<usize>,
+}
+
+/// Brackets one by one, in a block where the value may end or be too deep.
+fn walk(mut depth: u64, open: u64, close: u64) -> Walk {
+    let mut too_deep = false;
+    let mut brackets = open | close;
+    while brackets != 0 {
+        let lowest = brackets & brackets.wrapping_neg();
+        if close & lowest != 0 {
+            depth = depth.saturating_sub(1);
+            if depth == 0 {
+                return Walk { depth, too_deep, end: Some(lowest.trailing_zeros() as usize + 1) };
+            }
+        } else {
+            depth += 1;
+            too_deep |= depth > MAX_DEPTH as u64;
+        }
+        brackets ^= lowest;
+    }
+    Walk { depth, too_deep, end: None }
+}
+
+/// The bytes that a backslash before them escapes, and whether the first byte behind them is, too.
+fn escapes(mut backslashes: u64, first_escaped: bool) -> (u64, bool) {
+    let mut escaped = u64::from(first_escaped);
+    backslashes &= !escaped;
+    while backslashes != 0 {
+        let at = backslashes.trailing_zeros();
+        if at == 63 {
+            return (escaped, true);
+        }
+        escaped |= 2 << at;
+        backslashes &= !(3 << at);
+    }
+    (escaped, false)
+}
+
 /// Each bit becomes the parity of itself and all lower bits: from an opening quote up to, but without, its
 /// closing one.
-fn parity_up_to(mut bits: u64) -> u64 {
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
+fn parity_up_to<S: Simd>(simd: S, bits: u64) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx512) = simd.level().as_avx512() {
+        return carryless::parity_up_to(avx512, bits);
+    }
+    let _ = simd;
+    parity_by_shifts(bits)
+}
+
+fn parity_by_shifts(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
         bits ^= bits << shift;
     }
     bits
 }
 
+/// The parity of all lower bits is their product with all ones where nothing is carried; machines with the widest
+/// vectors have an instruction for that.
+#[cfg(target_arch = "x86_64")]
+mod carryless {
+    use std::arch::x86_64::{_mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set1_epi8};
+
+    fearless_simd::kernel!(
+        #[inline]
+        pub(super) fn parity_up_to(avx512: Avx512, bits: u64) -> u64 {
+            let product = _mm_clmulepi64_si128::<0>(_mm_cvtsi64_si128(bits.cast_signed()), _mm_set1_epi8(-1));
+            _mm_cvtsi128_si64(product).cast_unsigned()
+        }
+    );
+}
+
 impl Masks {
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    pub(super) fn of<S: Simd>(simd: S, bytes: u8x64<S>) -> Self {
+    fn of<S: Simd>(simd: S, bytes: u8x64<S>) -> Self {
         // `{` and `[`, `}` and `]` differ in the bit 0x20 alone.
         let folded = bytes | u8x64::splat(simd, 0x20);
         Self {
@@ -169,8 +230,16 @@ impl Masks {
             backslash: bytes.simd_eq(b'\\').to_bitmask(),
             open: folded.simd_eq(b'{').to_bitmask(),
             close: folded.simd_eq(b'}').to_bitmask(),
-            line_break: bytes.simd_eq(b'\n').to_bitmask(),
         }
+    }
+
+    /// Takes out what a backslash before it escapes; whether the first byte behind is escaped, too.
+    fn unescape(&mut self, first_escaped: bool) -> bool {
+        let (escaped, next_escaped) = escapes(self.backslash, first_escaped);
+        self.quote &= !escaped;
+        self.open &= !escaped;
+        self.close &= !escaped;
+        next_escaped
     }
 
     /// What the way above must equal.
@@ -184,7 +253,6 @@ impl Masks {
             backslash: mask(&|byte| byte == b'\\'),
             open: mask(&|byte| byte == b'{' || byte == b'['),
             close: mask(&|byte| byte == b'}' || byte == b']'),
-            line_break: mask(&|byte| byte == b'\n'),
         }
     }
 }
@@ -283,7 +351,7 @@ mod tests {
             for pad in ["", &"x".repeat(100)] {
                 let mut extent = Extent::default();
                 extent.scan(text.replace('a', pad).as_bytes());
-                assert_eq!(extent.has_line_break(), expected, "{text} with {pad}");
+                assert_eq!(extent.has_control(), expected, "{text} with {pad}");
             }
         }
     }

@@ -28,7 +28,7 @@ use sha2::{Digest, Sha256};
 pub use actor::{Actor, ActorKind};
 use beside::Beside;
 pub use extent::Extent;
-pub use keys::{Escaped, Keys, Place, Raw, Record, Sightings};
+pub use keys::{Escaped, Keys, Others, Place, Raw, Record, Sightings};
 pub use outcome::Outcome;
 pub use parse::{MAX_DEPTH, Parser, Undecodable};
 pub use path::FieldPath;

@@ -327,7 +327,7 @@ fn work(
 ) {
     let mut worker = Worker::new(inspection.limits);
     let mut glimpse = Glimpse::new(window);
-    let mut opened = None;
+    let (mut opened, mut buffer) = (None, Vec::new());
     loop {
         // A worker that holds a task does not wait for others.
         let Some((number, task)) =
@@ -346,14 +346,20 @@ fn work(
                 let body = Body::Stream(Box::new(Patient::stdin(stop)));
                 // Whoever pipes something in has chosen how much it is.
                 let mut worker = Worker::new(Limits { inflated: u64::MAX, ..inspection.limits });
-                examine(&mut worker, inspection, &mut glimpse, body, None)
+                examine(&mut worker, inspection, &mut glimpse, body, None).0
             }
             Opened::Pipe(path) => {
                 let body = Body::Stream(Box::new(Patient::pipe(path, stop)));
-                examine(&mut worker, inspection, &mut glimpse, body, Some(path))
+                examine(&mut worker, inspection, &mut glimpse, body, Some(path)).0
             }
-            Opened::File(path, file) => match file.read() {
-                Ok(Fetched { body, .. }) => examine(&mut worker, inspection, &mut glimpse, body, Some(path)),
+            Opened::File(path, file) => match file.read(std::mem::take(&mut buffer)) {
+                Ok(Fetched { body, .. }) => {
+                    let (outcome, body) = examine(&mut worker, inspection, &mut glimpse, body, Some(path));
+                    if let Body::Whole(bytes) = body {
+                        buffer = bytes;
+                    }
+                    outcome
+                }
                 Err(error) => Outcome::Fault(path.display().to_string(), error),
             },
         };
@@ -399,13 +405,14 @@ fn is_pipe(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
+/// Examines an object; its body comes back, for its buffer to be used again.
 fn examine(
     worker: &mut Worker,
     inspection: &Inspection,
     glimpse: &mut Glimpse<'_>,
     mut body: Body,
     path: Option<&Path>,
-) -> Outcome {
+) -> (Outcome, Body) {
     let name = path.map_or_else(|| "-".to_owned(), |path| path.to_string_lossy().into_owned());
     let origin = Origin {
         kind: if path.is_some() { OriginKind::File } else { OriginKind::Stdin },
@@ -420,7 +427,7 @@ fn examine(
     let mut teller = Teller { glimpse, within: 0, spool: Spool::new(), spooled: Ok(()) };
     let examined = Box::new(worker.examine(inspection, &mut body, &origin, None, &mut teller));
     let Teller { within, spool, spooled, .. } = teller;
-    Outcome::Read { name, examined, within, spool, spooled }
+    (Outcome::Read { name, examined, within, spool, spooled }, body)
 }
 
 /// Spools what is asked for, and counts how many records were.

@@ -152,8 +152,10 @@ impl Number {
         int.or_else(|| text.parse().ok().map(Number::Float))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "only compared with a number that is a float already")]
-    fn as_float(self) -> f64 {
+    /// The nearest float.
+    #[expect(clippy::cast_precision_loss, reason = "integers are compared with integers exactly, elsewhere")]
+    #[must_use]
+    pub fn to_float(self) -> f64 {
         match self {
             Number::Int(value) => value as f64,
             Number::Float(value) => value,
@@ -167,7 +169,7 @@ impl Operator {
     pub fn holds(self, left: Number, right: Number) -> bool {
         let order = match (left, right) {
             (Number::Int(left), Number::Int(right)) => Some(left.cmp(&right)),
-            _ => left.as_float().partial_cmp(&right.as_float()),
+            _ => left.to_float().partial_cmp(&right.to_float()),
         };
         order.is_some_and(|order| match self {
             Operator::Equal => order.is_eq(),

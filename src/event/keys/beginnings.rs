@@ -21,19 +21,11 @@ impl Beginnings {
     }
 
     /// Whether one of the words may stand behind a key, whatever its case.
+    #[inline]
     pub(super) fn may_hold(&self, rest: &[u8]) -> bool {
-        let [b':', b'"', rest @ ..] = rest else { return true };
-        for byte in rest.iter().take(4) {
-            match byte {
-                // The text is shorter than any of the words.
-                b'"' => return false,
-                b'\\' | 0x80.. => return true,
-                _ => {}
-            }
-        }
-        let Some(beginning) = rest.first_chunk() else { return true };
+        let Some([b':', b'"', beginning @ ..]) = rest.first_chunk::<6>() else { return true };
         let bit = Self::bit(*beginning);
-        self.0[bit / BITS] & 1 << (bit % BITS) != 0
+        self.0[bit / BITS] & 1 << (bit % BITS) != 0 || may_hide_letters(*beginning)
     }
 
     fn bit(beginning: [u8; 4]) -> usize {
@@ -41,4 +33,13 @@ impl Beginnings {
         let folded = u32::from_le_bytes(beginning) | 0x2020_2020;
         (folded.wrapping_mul(0x9E37_79B1) >> (u32::BITS - BEGINNINGS.trailing_zeros())) as usize
     }
+}
+
+/// Whether there is a backslash among these bytes, or one beyond ASCII.
+fn may_hide_letters(bytes: [u8; 4]) -> bool {
+    const ONES: u32 = 0x0101_0101;
+    let bytes = u32::from_le_bytes(bytes);
+    // A byte that is none becomes 0, and only such a one borrows from its own highest bit.
+    let no_backslash = bytes ^ (ONES * u32::from(b'\\'));
+    (bytes | no_backslash.wrapping_sub(ONES) & !no_backslash) & (ONES << 7) != 0
 }

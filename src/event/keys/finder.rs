@@ -1,16 +1,17 @@
-//! Finds keys block by block, in a record or in the pass that also finds the record's end.
+//! Finds keys in the bytes of a record, or in the first record of a window together with its end.
 
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 use memchr::memmem;
 
 use super::many::Many;
-use super::{BITS, Keys, Place, Sightings, skip_space};
-use crate::event::extent::{BLOCK, Extent, Masks};
+use super::{BITS, Key, Keys, Place, Sightings, skip_space};
+use crate::event::extent::{BLOCK, Extent};
 
 impl Keys {
     /// Fills in where the keys stand in a record.
     pub fn find(&self, record: &[u8], seen: &mut Sightings) {
-        dispatch!(Level::new(), simd => self.find_with(simd, self.many.as_deref(), record, seen));
+        dispatch!(Level::new(), simd => self.find_with(simd, self.many.as_deref(), Window::whole(record), seen));
+        seen.escaped = has_unicode_escape(record);
     }
 
     /// As [`Extent::scan`] for an object or list that begins here, together with [`Keys::find`] in what is found.
@@ -18,27 +19,8 @@ impl Keys {
         dispatch!(Level::new(), simd => self.find_in_first_with(simd, extent, bytes, seen))
     }
 
-    /// Compiled for each width of vectors, which needs everything in the loop to be inlined.
+    /// Compiled for each width of vectors, which needs everything in the loops to be inlined.
     #[expect(clippy::inline_always, reason = "otherwise it is compiled for the oldest machines")]
-    #[inline(always)]
-    pub(super) fn find_with<S: Simd>(
-        &self,
-        simd: S,
-        many: Option<&Many>,
-        record: &[u8],
-        seen: &mut Sightings,
-    ) {
-        let mut finder = Finder::new(self, many, record, seen);
-        let (blocks, rest) = record.as_chunks::<BLOCK>();
-        for (number, block) in blocks.iter().chain([&padded(rest)]).enumerate() {
-            let bytes = u8x64::from_slice(simd, block);
-            let (quotes, backslashes) = (bytes.simd_eq(b'"').to_bitmask(), bytes.simd_eq(b'\\').to_bitmask());
-            finder.block(bytes, quotes, backslashes, number);
-        }
-        finder.finish(record.len());
-    }
-
-    #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
     pub(super) fn find_in_first_with<S: Simd>(
         &self,
@@ -47,154 +29,115 @@ impl Keys {
         bytes: &[u8],
         seen: &mut Sightings,
     ) -> Option<usize> {
-        let mut finder = Finder::new(self, self.many.as_deref(), bytes, seen);
-        let (blocks, rest) = bytes.as_chunks::<BLOCK>();
-        for (number, block) in blocks.iter().enumerate() {
-            let block = u8x64::from_slice(simd, block);
-            let masks = Masks::of(simd, block);
-            finder.block(block, masks.quote, masks.backslash, number);
-            if let Some(end) = extent.block(&masks) {
-                let end = number * BLOCK + end;
-                finder.finish(end);
-                return Some(end);
-            }
-        }
-        let last = u8x64::from_slice(simd, &padded(rest));
-        let masks = Masks::of(simd, last);
-        finder.block(last, masks.quote, masks.backslash, blocks.len());
-        let end = extent.block(&masks).map(|end| blocks.len() * BLOCK + end);
-        finder.finish(end.unwrap_or(bytes.len()));
+        let end = simd.vectorize(|| extent.scan_with(simd, bytes));
+        let window = Window { bytes, end: end.unwrap_or(bytes.len()) };
+        self.find_with(simd, self.many.as_deref(), window, seen);
+        seen.escaped = extent.has_backslash() && has_unicode_escape(window.record());
         end
     }
-}
 
-/// The last bytes as a block; what fills it up means nothing in JSON, not even white space.
-fn padded(rest: &[u8]) -> [u8; BLOCK] {
-    let mut last = [b'.'; BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
-    last
-}
-
-/// Finds keys block by block.
-struct Finder<'f> {
-    keys: &'f Keys,
-    many: Option<&'f Many>,
-    record: &'f [u8],
-    seen: &'f mut Sightings,
-    quotes_before: u64,
-    dots_before: u64,
-    backslashes: u64,
-    /// The last quote in the blocks before, and in those before the last of them.
-    quote_before: Option<usize>,
-    quote_earlier: Option<usize>,
-    spaced: bool,
-}
-
-impl<'f> Finder<'f> {
-    fn new(keys: &'f Keys, many: Option<&'f Many>, record: &'f [u8], seen: &'f mut Sightings) -> Self {
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    pub(super) fn find_with<S: Simd>(
+        &self,
+        simd: S,
+        many: Option<&Many>,
+        window: Window<'_>,
+        seen: &mut Sightings,
+    ) {
         seen.places.clear();
-        Self {
-            keys,
-            many,
-            record,
-            seen,
-            quotes_before: 0,
-            dots_before: 0,
-            backslashes: 0,
-            quote_before: None,
-            quote_earlier: None,
-            spaced: false,
-        }
-    }
-
-    #[expect(clippy::inline_always, reason = "as above")]
-    #[inline(always)]
-    fn block<S: Simd>(&mut self, bytes: u8x64<S>, quotes: u64, backslashes: u64, number: usize) {
-        self.backslashes |= backslashes;
-        match self.many {
-            None => self.few(bytes, quotes, number),
-            Some(many) => self.many(many, bytes, quotes, number),
-        }
-        self.quotes_before = quotes;
-    }
-
-    #[expect(clippy::inline_always, reason = "as above")]
-    #[inline(always)]
-    fn few<S: Simd>(&mut self, bytes: u8x64<S>, quotes: u64, number: usize) {
-        let dots = if self.keys.dotted { bytes.simd_eq(b'.').to_bitmask() } else { 0 };
-        for (index, key) in self.keys.all.iter().enumerate() {
-            let (mut openings, mut openings_before) = (quotes, self.quotes_before);
-            if !key.prefixes.is_empty() {
-                openings |= dots;
-                openings_before |= self.dots_before;
+        if let Some(many) = many {
+            let spaced = simd.vectorize(|| many.find(simd, &self.all, window, &mut seen.places));
+            if !spaced {
+                return;
             }
-            let opened = openings << key.length | openings_before >> (u64::BITS - key.length);
-            // Where the letter would stand in the block before, it is not asked for.
-            let letters = bytes.simd_eq(key.letter).to_bitmask() << key.letter_back;
-            let closes = quotes & opened & (letters | ((1 << key.letter_back) - 1));
-            if closes != 0 {
-                key.check(index, closes, number * BLOCK, self.record, &mut self.seen.places);
-            }
-        }
-        self.dots_before = dots;
-    }
-
-    /// Where every colon directly follows its key, each key of the record is the text between the quote before the
-    /// colon and the one before that.
-    #[expect(clippy::inline_always, reason = "as above")]
-    #[inline(always)]
-    fn many<S: Simd>(&mut self, many: &Many, bytes: u8x64<S>, quotes: u64, number: usize) {
-        let behind_quotes = quotes << 1 | self.quotes_before >> (BITS - 1);
-        self.spaced |= behind_quotes & bytes.simd_le(b' ').to_bitmask() != 0;
-        let mut colons = behind_quotes & bytes.simd_eq(b':').to_bitmask();
-        while colons != 0 {
-            let colon = colons.trailing_zeros();
-            colons &= colons - 1;
-            let start = match colon.checked_sub(1) {
-                Some(close) => (quotes & ((1 << close) - 1))
-                    .checked_ilog2()
-                    .map(|bit| number * BLOCK + bit as usize)
-                    .or(self.quote_before),
-                // The key is closed by the last byte of the block before.
-                None => (self.quotes_before & (u64::MAX >> 1))
-                    .checked_ilog2()
-                    .map(|bit| (number - 1) * BLOCK + bit as usize)
-                    .or(self.quote_earlier),
-            };
-            let close = number * BLOCK + colon as usize - 1;
-            if let Some(start) = start
-                && let name = &self.record[start + 1..close]
-                && let Some(key) = many.key(name)
-            {
-                self.seen.places.push(Place {
-                    key,
-                    start,
-                    end: close + 1,
-                    is_prefixed: false,
-                    is_promising: true,
-                });
-            }
-        }
-        self.quote_earlier = self.quote_before;
-        self.quote_before =
-            quotes.checked_ilog2().map(|bit| number * BLOCK + bit as usize).or(self.quote_before);
-    }
-
-    /// Ends where the record does.
-    fn finish(self, end: usize) {
-        let Self { keys, record, seen, backslashes, spaced, .. } = self;
-        let record = &record[..end];
-        if spaced {
             // Keys may stand apart from their colons.
-            return dispatch!(Level::new(), simd => keys.find_with(simd, None, record, seen));
+            seen.places.clear();
         }
-        // What stands behind the record is none of its business.
-        seen.places.retain_mut(|place| {
-            let key = &keys.all[place.key];
-            place.is_prefixed = place.end - place.start != key.name.len() + 2;
-            place.is_promising = key.may_interest(record, place.end);
-            place.end <= end && skip_space(&record[place.end..]).starts_with(b":")
-        });
-        seen.escaped = backslashes != 0 && memmem::find(record, b"\\u").is_some();
+        for (number, key) in self.all.iter().enumerate() {
+            simd.vectorize(|| key.find(simd, number, window, &mut seen.places));
+        }
     }
+}
+
+/// A record, and what stands behind it: blocks may reach beyond its end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window<'w> {
+    pub(super) bytes: &'w [u8],
+    pub(super) end: usize,
+}
+
+impl<'w> Window<'w> {
+    pub(super) fn whole(record: &'w [u8]) -> Self {
+        Self { bytes: record, end: record.len() }
+    }
+
+    pub(super) fn record(self) -> &'w [u8] {
+        &self.bytes[..self.end]
+    }
+}
+
+impl Key {
+    /// Adds the places of this key. Blocks are compared in two bytes of the name at once; what is left at the end
+    /// fills no block.
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn find<S: Simd>(&self, simd: S, number: usize, window: Window<'_>, places: &mut Vec<Place>) {
+        let [first, second] = self.rarest;
+        let [first_byte, second_byte] = self.rarest.map(|place| u8x64::splat(simd, self.closed[place]));
+        // Names begin so far before the end of the record that their two bytes lie within it.
+        let begins = window.end.saturating_sub(second);
+        let firsts = window.bytes.get(first..).unwrap_or_default().as_chunks::<BLOCK>().0;
+        let seconds = window.bytes.get(second..).unwrap_or_default().as_chunks::<BLOCK>().0;
+        let blocks = seconds.len().min(begins.div_ceil(BLOCK));
+        let (firsts, seconds) = (&firsts[..blocks], &seconds[..blocks]);
+        // Which blocks have both is not to be guessed, so that no branch depends on it.
+        for (group, (firsts, seconds)) in firsts.chunks(BITS).zip(seconds.chunks(BITS)).enumerate() {
+            let mut hits = 0_u64;
+            for (bit, (one, other)) in firsts.iter().zip(seconds).enumerate() {
+                let one = u8x64::from_slice(simd, one).simd_eq(first_byte);
+                let both = one & u8x64::from_slice(simd, other).simd_eq(second_byte);
+                hits |= u64::from(both.any_true()) << bit;
+            }
+            while hits != 0 {
+                let bit = hits.trailing_zeros() as usize;
+                hits &= hits - 1;
+                let one = u8x64::from_slice(simd, &firsts[bit]).simd_eq(first_byte);
+                let both = one & u8x64::from_slice(simd, &seconds[bit]).simd_eq(second_byte);
+                let from = (group * BITS + bit) * BLOCK;
+                self.check(number, both.to_bitmask(), from, window.record(), places);
+            }
+        }
+        let rest = blocks * BLOCK;
+        if rest < begins {
+            self.find_in_rest(number, rest, window.record(), places);
+        }
+    }
+
+    /// As [`Key::find`], where names may begin from here on.
+    #[cold]
+    fn find_in_rest(&self, number: usize, from: usize, record: &[u8], places: &mut Vec<Place>) {
+        for begin in memmem::find_iter(&record[from..], &*self.closed) {
+            self.check(number, 1, from + begin, record, places);
+        }
+    }
+
+    /// Adds those of the begins, a bit each, at which this key stands.
+    #[inline(never)]
+    fn check(&self, number: usize, mut begins: u64, from: usize, record: &[u8], places: &mut Vec<Place>) {
+        while begins != 0 {
+            let begin = from + begins.trailing_zeros() as usize;
+            begins &= begins - 1;
+            if let Some(place) = self.place(number, begin, record)
+                && (record.get(place.end) == Some(&b':')
+                    || skip_space(&record[place.end..]).starts_with(b":"))
+            {
+                places.push(place);
+            }
+        }
+    }
+}
+
+fn has_unicode_escape(record: &[u8]) -> bool {
+    memmem::find(record, b"\\u").is_some()
 }

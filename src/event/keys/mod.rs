@@ -1,9 +1,10 @@
 //! Where some keys stand in a record, told from its bytes without parsing it.
 //!
 //! Few records can meet any detection, and the values of a few fields tell which. This finds every place
-//! where one of some keys stands, at any depth, in one pass of 64 bytes at a time: a key is a pair of quotes
-//! at the right distance with a telling letter between them. What is found may be too much (a key of a nested
-//! object); a key is missed only if it is written with an escape, and that is told.
+//! where one of some keys stands, at any depth, 64 bytes at a time: few keys one by one, each by its two rarest
+//! bytes; many keys by the quote and colon behind each key of the record, and the letters before them. What is
+//! found may be too much (a key of a nested object); a key is missed only if it is written with an escape, and
+//! that is told.
 
 mod beginnings;
 mod finder;
@@ -11,7 +12,7 @@ mod many;
 #[cfg(test)]
 mod tests;
 
-use super::extent::{BLOCK, Extent};
+use super::extent::Extent;
 use super::path::FieldPath;
 use super::tokens::is_space;
 use beginnings::Beginnings;
@@ -23,29 +24,37 @@ pub struct Keys {
     all: Vec<Key>,
     /// With more than a few keys, every key of the record is looked up.
     many: Option<Box<Many>>,
-    /// Some key may stand behind others, with a dot between them.
-    dotted: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Key {
     name: Box<[u8]>,
-    /// What else may stand before the name, within the quotes.
-    prefixes: Vec<Box<[u8]>>,
-    /// From the quote that opens the name to the one that closes it.
-    length: u32,
-    /// The rarest letter of the name, and how far it stands before the closing quote.
-    letter: u8,
-    letter_back: u32,
-    /// The last bytes of the name, up to seven, and the quote, as a number and the bits of it that count.
+    /// The name, and the quote that closes it.
+    closed: Box<[u8]>,
+    /// The last bytes of `closed`, up to eight, as a number, and the bits of it that count.
     tail: u64,
     tail_bits: u64,
+    /// What else may stand before the name, within the quotes.
+    prefixes: Vec<Box<[u8]>>,
+    /// Where the two rarest bytes of `closed` stand in it, the first of them first.
+    rarest: [usize; 2],
     /// How the values begin that are of interest, if not all are.
     beginnings: Option<Box<Beginnings>>,
+    /// What becomes of places with other values.
+    others: Others,
 }
 
-/// The most keys that are searched for one by one; each costs about a third of what looking up every key does.
-const FEW: usize = 3;
+/// What becomes of places whose value is of no interest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// It counts that the key stands there.
+    Noted,
+    /// They are passed over.
+    Dropped,
+}
+
+/// The most keys that are searched for one by one; each costs about a seventh of what looking up every key does.
+const FEW: usize = 6;
 const BITS: usize = u64::BITS as usize;
 
 /// A place where a key stands.
@@ -94,9 +103,6 @@ pub enum Raw<'r> {
 }
 
 impl Keys {
-    /// Longer keys cannot be found.
-    const LONGEST: usize = BLOCK - 3;
-
     /// Adds the last key of a path; returns its number, which it may share with other paths. It must be one that
     /// can be found.
     pub fn add(&mut self, path: &FieldPath) -> usize {
@@ -108,7 +114,6 @@ impl Keys {
             let key = &mut self.all[number];
             if !key.prefixes.iter().any(|known| **known == *prefix) {
                 key.prefixes.push(prefix.into());
-                self.dotted = true;
                 self.many.iter_mut().for_each(|many| many.add(longer.as_bytes(), number));
             }
         }
@@ -131,17 +136,16 @@ impl Keys {
     }
 
     /// Only texts that equal one of these, whatever their case, are of interest behind a key.
-    pub fn limit_values<'w>(&mut self, key: usize, words: impl Iterator<Item = &'w [u8]>) {
+    pub fn limit_values<'w>(&mut self, key: usize, words: impl Iterator<Item = &'w [u8]>, others: Others) {
         self.all[key].beginnings = Beginnings::new(words).map(Box::new);
+        self.all[key].others = others;
     }
 
-    /// Whether the last key of a path is short enough, and JSON can write it, alone or with others, in only one
-    /// way, escapes `\u` aside.
+    /// Whether JSON can write the last key of a path, alone or with others, in only one way, escapes `\u` aside.
     #[must_use]
     pub fn can_find(path: &FieldPath) -> bool {
         let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\/".contains(&byte);
-        path.as_str().bytes().all(plain)
-            && path.last_keys().next().is_some_and(|last| (1..=Self::LONGEST).contains(&last.len()))
+        path.as_str().bytes().all(plain) && path.last_keys().next().is_some_and(|last| !last.is_empty())
     }
 }
 
@@ -158,50 +162,62 @@ impl Sightings {
 impl Key {
     fn new(name: &str) -> Self {
         let name: Box<[u8]> = name.as_bytes().into();
-        let (at, letter) =
-            name.iter().enumerate().min_by_key(|(_, byte)| commonness(**byte)).expect("no key is empty");
-        let small = |length: usize| u32::try_from(length).expect("no key is longer than a block");
+        let closed: Box<[u8]> = [&*name, b"\""].concat().into();
+        let mut places: Vec<usize> = (0..closed.len()).collect();
+        places.sort_by_key(|place| commonness(closed[*place]));
+        let mut rarest = [places[0], places[1]];
+        rarest.sort_unstable();
+        let counting = closed.len().min(8);
         let mut tail = [0; 8];
-        let counting = (name.len() + 1).min(8);
-        tail[8 - counting..7].copy_from_slice(&name[name.len() + 1 - counting..]);
-        tail[7] = b'"';
+        tail[8 - counting..].copy_from_slice(&closed[closed.len() - counting..]);
         Self {
-            letter: *letter,
-            letter_back: small(name.len() - at),
-            length: small(name.len() + 1),
+            rarest,
             tail: u64::from_le_bytes(tail),
             tail_bits: u64::MAX << (8 * (8 - counting)),
             prefixes: Vec::new(),
             beginnings: None,
+            others: Others::Noted,
+            closed,
             name,
         }
     }
 
-    /// Keeps those of the closing quotes, a bit each, that close this key.
-    #[cold]
-    fn check(&self, key: usize, mut closes: u64, block: usize, record: &[u8], places: &mut Vec<Place>) {
-        while closes != 0 {
-            let close = block + closes.trailing_zeros() as usize;
-            closes &= closes - 1;
-            if self.may_end_at(close, record)
-                && let Some(before) = record[..close].strip_suffix(&*self.name)
-                && let Some(start) = self.opening_quote(before)
-            {
-                places.push(Place { key, start, end: close + 1, is_prefixed: false, is_promising: true });
-            }
+    /// The place of this key, if it stands in the record where its name may begin. What fails most often is asked
+    /// first.
+    #[inline]
+    fn place(&self, number: usize, begin: usize, record: &[u8]) -> Option<Place> {
+        let end = begin + self.closed.len();
+        if !self.may_end_at(end, record) {
+            return None;
         }
+        let is_promising = self.may_interest(record.get(end..)?);
+        if !is_promising && self.others == Others::Dropped || record[begin..end] != *self.closed {
+            return None;
+        }
+        let start = self.opening_quote(&record[..begin])?;
+        let is_prefixed = begin - start > 1;
+        Some(Place { key: number, start, end, is_prefixed, is_promising })
     }
 
-    /// Whether the value behind a key that ends here may be of interest.
-    fn may_interest(&self, record: &[u8], end: usize) -> bool {
-        let rest = record.get(end..).unwrap_or_default();
-        self.beginnings.as_ref().is_none_or(|known| known.may_hold(rest))
+    /// The place of this key, known to stand between these quotes.
+    fn place_between(&self, number: usize, start: usize, end: usize, record: &[u8]) -> Option<Place> {
+        let is_promising = self.may_interest(&record[end..]);
+        let is_prefixed = end - start != self.closed.len() + 1;
+        let place = Place { key: number, start, end, is_prefixed, is_promising };
+        (is_promising || self.others == Others::Noted).then_some(place)
     }
 
-    /// Whether the last bytes before this closing quote are right.
-    fn may_end_at(&self, close: usize, record: &[u8]) -> bool {
-        let last = close.checked_sub(7).and_then(|from| record[from..].first_chunk());
+    /// Whether the last bytes before this index are right.
+    #[inline]
+    fn may_end_at(&self, end: usize, record: &[u8]) -> bool {
+        let last = end.checked_sub(8).and_then(|from| record.get(from..)?.first_chunk());
         last.is_none_or(|last| u64::from_le_bytes(*last) & self.tail_bits == self.tail)
+    }
+
+    /// Whether the value may be of interest that stands first in what follows a key.
+    #[inline]
+    fn may_interest(&self, rest: &[u8]) -> bool {
+        self.beginnings.as_ref().is_none_or(|known| known.may_hold(rest))
     }
 
     /// The index of the quote that opens the key, if what stands before its name fits.

@@ -3,6 +3,7 @@
 use fearless_simd::dispatch;
 
 use super::super::extent::levels;
+use super::finder::Window;
 use super::*;
 
 fn values<'r>(names: &[&str], record: &'r [u8]) -> Result<Vec<Raw<'r>>, Escaped> {
@@ -62,14 +63,24 @@ fn places_at_the_top() {
 
 #[test]
 fn every_place_is_found_on_every_width() {
-    const PATHS: [&str; 6] =
-        ["a", "b.c.type", "eventName", "eventSource", "x-amz-acl", "requestParameters.omitted"];
+    const PATHS: [&str; 9] = [
+        "a",
+        "b.c.type",
+        "eventName",
+        "eventSource",
+        "x-amz-acl",
+        "requestParameters.omitted",
+        "userAgent",
+        "x",
+        "sourceIPAddress",
+    ];
     const NAMES: [&str; 6] =
         ["\"a\"", "\"c.type\"", "\"eventName\"", "\"eventSource\"", "\"x-amz-acl\"", "\"omitted\""];
     let mut keys = Keys::default();
     for (number, path) in PATHS.iter().enumerate() {
         assert_eq!(keys.add(&FieldPath::new(path)), number);
     }
+    assert!(keys.many.is_some());
     let (mut state, mut found) = (11_u64, 0);
     for round in 0..6_000_usize {
         let mut record = Vec::new();
@@ -109,12 +120,11 @@ fn every_place_is_found_on_every_width() {
         for level in levels() {
             let mut seen = Sightings::default();
             let text = String::from_utf8_lossy(&record);
-            dispatch!(level, simd => keys.find_with(simd, None, &record, &mut seen));
+            dispatch!(level, simd => keys.find_with(simd, None, Window::whole(&record), &mut seen));
             seen.places.sort_by_key(|place| (place.key, place.start));
             assert_eq!(seen.places, expected, "{level:?} {text}");
-            assert_eq!(seen.escaped, text.contains("\\u"));
 
-            dispatch!(level, simd => keys.find_with(simd, keys.many.as_deref(), &record, &mut seen));
+            dispatch!(level, simd => keys.find_with(simd, keys.many.as_deref(), Window::whole(&record), &mut seen));
             seen.places.sort_by_key(|place| (place.key, place.start));
             assert_eq!(seen.places, expected, "{level:?} {text}");
             found += expected.len();
@@ -127,6 +137,7 @@ fn every_place_is_found_on_every_width() {
             assert_eq!(end, plain.scan(&object), "{level:?} {text}");
             if let Some(end) = end {
                 keys.find(&object[..end], &mut seen);
+                assert_eq!(seen.escaped, String::from_utf8_lossy(&object[..end]).contains("\\u"));
                 assert_eq!(within, seen, "{level:?} {text}");
             }
         }
@@ -138,31 +149,35 @@ fn every_place_is_found_on_every_width() {
 fn values_of_interest() {
     let mut keys = Keys::default();
     keys.name("k");
-    keys.limit_values(0, ["create", "root"].into_iter().map(str::as_bytes));
+    keys.limit_values(0, ["create", "root"].into_iter().map(str::as_bytes), Others::Noted);
+    let mut dropping = keys.clone();
+    dropping.all[0].others = Others::Dropped;
     let promising = |value: &str| {
         let (record, mut seen) = (format!("{{\"k\":{value},\"x\":1}}"), Sightings::default());
+        dropping.find(record.as_bytes(), &mut seen);
+        let kept = !seen.places().unwrap().is_empty();
         keys.find(record.as_bytes(), &mut seen);
-        seen.places().unwrap()[0].is_promising
+        assert_eq!(seen.places().unwrap()[0].is_promising, kept);
+        kept
     };
     for value in
         ["\"CREATE\"", "\"Root\"", "\"create user\"", "1", " \"x\"", "[\"x\"]", "\"\\n\"", "\"\u{212a}\""]
     {
         assert!(promising(value), "{value}");
     }
-    for value in ["\"Delete\"", "\"Role\"", "\"Roo\"", "\"\""] {
+    for value in ["\"Delete\"", "\"Role\"", "\"Roo\"", "\"\"", "\"R]ot\""] {
         assert!(!promising(value), "{value}");
     }
-    keys.limit_values(0, ["no"].into_iter().map(str::as_bytes));
+    keys.limit_values(0, ["no"].into_iter().map(str::as_bytes), Others::Dropped);
     assert!(keys.all[0].beginnings.is_none());
 }
 
 #[test]
 fn keys_that_can_be_found() {
-    let long = "x".repeat(61);
+    let long = "x".repeat(300);
     for (name, expected) in [
         ("eventName", true),
         (&*long, true),
-        (&*(long.clone() + "x"), false),
         ("", false),
         ("a/b", false),
         ("a\"b", false),
@@ -181,16 +196,20 @@ fn keys_that_can_be_found() {
 fn long_keys_are_found_wherever_blocks_end() {
     let longer = format!("{}.name", "x".repeat(100));
     let mut keys = Keys::default();
-    for path in [&longer, "a", "b", "c"] {
-        keys.add(&FieldPath::new(path));
+    keys.add(&FieldPath::new(&longer));
+    let mut many = keys.clone();
+    for path in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        many.add(&FieldPath::new(path));
     }
-    assert!(keys.many.is_some());
+    assert!(keys.many.is_none() && many.many.is_some());
     let mut seen = Sightings::default();
     for before in 0..200 {
         let record = format!("{{\"p\":\"{}\",\"{longer}\":1}}", " ".repeat(before));
         for text in [record.clone(), record.replace(' ', "y")] {
-            keys.find(text.as_bytes(), &mut seen);
-            assert_eq!(seen.places().unwrap().len(), 1, "{text}");
+            for keys in [&keys, &many] {
+                keys.find(text.as_bytes(), &mut seen);
+                assert_eq!(seen.places().unwrap().len(), 1, "{text}");
+            }
         }
     }
 }

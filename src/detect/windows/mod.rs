@@ -1,0 +1,314 @@
+//! Detections over more than one event, on event time: correlations, groups of hits, first sights.
+//!
+//! **Evidence → which detections it feeds → into the sets → which firing points are new → findings.** Workers turn
+//! hits into [`Evidence`] by the [`Feeds`] of the rules; one [`Engine`] takes it, step by step, and tells
+//! [`Finding`]s, of which the alert stage makes alerts. No clock, no I/O: all it knows of time are events and the
+//! watermark that it is handed.
+//!
+//! - A window is a set of hits, (t − timespan, t]; an event at whose time t it meets the condition is a *firing point*. A finding
+//!   is (detection, group, period), raised at the first firing point seen in that period, so that the set of findings
+//!   depends on the set of events alone. Revision 2 tells the final count once the period is settled.
+//! - The *watermark* says that no earlier event is awaited. What more evidence could never undo fires at once, and
+//!   again around late evidence up to 24 hours behind the watermark. All else is looked at once, when the watermark
+//!   has passed it.
+//! - Percentiles are of the nearest rank. Sums are exact to a billionth. A hit without a group's field or without
+//!   what is counted takes part in no window.
+//! - A correlation sees a firing point of another one as a hit at that time, with the values by which the inner one
+//!   groups. It sees every hit of a rule, also those that grouping or `first_seen` do not tell.
+//! - A grouping is a window of an instant in which one hit is enough.
+//! - Everything kept is a keyed row; each step tells the [`Change`]s, and [`Engine::restored`] begins where they end.
+//!
+//! Live, one step takes the evidence of one commit. A replay hands over sorted evidence in steps of any size, with the
+//! time of the last one as watermark, and at last [`Timestamp::MAX`]; then it sorts what it was told, because what
+//! waits for the watermark comes later than what does not.
+//!
+//! Evaluating everything anew from the sorted set is the oracle that the engine must equal.
+
+mod ask;
+mod bytes;
+mod counter;
+mod evidence;
+mod feed;
+mod finding;
+mod group;
+mod journal;
+mod moment;
+mod output;
+mod row;
+mod seen;
+mod sieve;
+mod store;
+mod sweep;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+pub use bytes::Malformed;
+pub use evidence::{EventHash, Evidence, Fact, Values};
+pub use feed::{Feeds, NoEvidence, is_told_alone};
+pub use finding::{Finding, FindingKind, LISTED, Listed};
+pub use journal::{Change, StoredRow};
+pub use output::Tally;
+pub use sieve::Sieve;
+
+use ask::{Ask, Link, What};
+use bytes::Reader;
+use journal::Key;
+use moment::Moment;
+use output::{Arrival, Fired, Output};
+use row::Row;
+use seen::FirstSights;
+use store::Windows;
+
+/// How many groups there may be; above it those that are due first are dropped.
+pub const GROUPS: usize = 1_000_000;
+/// How many rows there may be in all windows, 40 bytes each; above it groups that are due first are dropped.
+pub const ROWS: usize = 4_000_000;
+/// How many bytes of text about events are kept; above it events are listed without.
+pub const EXCERPT_BYTES: usize = 128 << 20;
+/// How many values a first-seen detection remembers, once for each period; what is above it is never told.
+pub const SEEN: usize = 4_000_000;
+/// How many first sights a detection holds back for the watermark; above it the latest are dropped.
+pub const HELD: usize = 100_000;
+
+/// The state of all detections over more than one event.
+#[derive(Debug)]
+pub struct Engine {
+    feeds: Arc<Feeds>,
+    /// As many as the feeds have asks.
+    stores: Vec<Store>,
+    watermark: Moment,
+    tally: Tally,
+    excerpt_bytes: usize,
+    journal: Journaling,
+}
+
+/// Whether the steps of an engine tell what is to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Journaling {
+    /// They do not; nothing outlives the engine.
+    Off,
+    /// They do.
+    On,
+}
+
+/// What came of a step.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// By time, detection, values, period and revision.
+    pub findings: Vec<Finding>,
+    /// What is to be stored, in the order in which it is to be applied.
+    pub changes: Vec<Change>,
+}
+
+#[derive(Debug)]
+enum Store {
+    Windows(Windows),
+    Seen(FirstSights),
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    #[must_use]
+    pub fn new(feeds: Arc<Feeds>, journal: Journaling) -> Self {
+        let stores = feeds.asks.iter().map(Store::of).collect();
+        Self { feeds, stores, watermark: Moment::DAWN, tally: Tally::default(), excerpt_bytes: 0, journal }
+    }
+
+    /// An engine that goes on where the one ended whose changes led to these rows; they may come in any order. Rows of
+    /// detections that are not among the feeds are counted and left out.
+    #[must_use]
+    pub fn restored(feeds: Arc<Feeds>, rows: impl IntoIterator<Item = StoredRow>) -> Self {
+        let mut engine = Self::new(feeds, Journaling::On);
+        let mut output = Output::new(false);
+        for row in rows {
+            if engine.restore(&row, &mut output).is_err() {
+                engine.tally.rows_not_restored += 1;
+            }
+        }
+        engine.excerpt_bytes = output.excerpt_bytes;
+        let Self { feeds, stores, watermark, .. } = &mut engine;
+        for (ask, store) in feeds.asks.iter().zip(stores) {
+            if let (Store::Windows(windows), What::Window(window)) = (store, &ask.what) {
+                windows.restored(store::Turn { ask, window, before: *watermark, after: *watermark });
+            }
+        }
+        engine
+    }
+
+    fn restore(&mut self, row: &StoredRow, output: &mut Output) -> Result<(), Malformed> {
+        let key = Key::read(&row.key)?;
+        if key == Key::Watermark {
+            self.watermark = journal::moment(&mut Reader(&row.value))?;
+            return Ok(());
+        }
+        let of_windows = !matches!(key, Key::Seen(..) | Key::Held(..) | Key::Origin);
+        let is_meant =
+            |ask: &Ask| ask.detection == row.detection && of_windows == matches!(ask.what, What::Window(_));
+        let number = self.feeds.asks.iter().position(is_meant).ok_or(Malformed)?;
+        match &mut self.stores[number] {
+            Store::Windows(windows) => {
+                // A rule may have fewer members than when the row was written.
+                if key.member().is_some_and(|member| member >= self.feeds.asks[number].members()) {
+                    return Err(Malformed);
+                }
+                windows.restore(key, &row.value, output)
+            }
+            Store::Seen(sights) => sights.restore(key, &row.value),
+        }
+    }
+
+    /// Takes evidence, and the watermark: no event before it is awaited any more. A watermark before the last one
+    /// changes nothing. The evidence of a step may still come before its watermark.
+    pub fn step(&mut self, evidence: impl IntoIterator<Item = Evidence>, watermark: Timestamp) -> Step {
+        let mut output = Output::new(self.journal == Journaling::On);
+        (output.tally, output.excerpt_bytes) = (self.tally, self.excerpt_bytes);
+        let mut inbox: Vec<Vec<Arrival>> = self.feeds.asks.iter().map(|_| Vec::new()).collect();
+        for evidence in evidence {
+            self.hand_out(evidence, &mut inbox, &mut output);
+        }
+        let watermark = Moment::of(watermark).max(self.watermark);
+        let feeds = Arc::clone(&self.feeds);
+        for (number, ask) in feeds.asks.iter().enumerate() {
+            let arrivals = std::mem::take(&mut inbox[number]);
+            self.stores[number].step(arrivals, ask, (self.watermark, watermark), &mut output);
+            chain(ask, &mut inbox, &mut output);
+        }
+        self.advance(watermark, &mut output);
+        self.evict(&mut output);
+        (self.tally, self.excerpt_bytes) = (output.tally, output.excerpt_bytes);
+        output.findings.sort_by(|one, other| one.order().cmp(&other.order()));
+        Step { findings: output.findings, changes: output.journal.changes }
+    }
+
+    /// What became of everything so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// How many groups and rows there are in all windows, and how many values were seen.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize, usize) {
+        self.stores.iter().fold((0, 0, 0), |(groups, rows, seen), store| match store {
+            Store::Windows(windows) => (groups + windows.groups(), rows + windows.rows(), seen),
+            Store::Seen(sights) => (groups, rows, seen + sights.len()),
+        })
+    }
+
+    /// Gives each feed its fact.
+    fn hand_out(&self, evidence: Evidence, inbox: &mut [Vec<Arrival>], output: &mut Output) {
+        let Evidence { time, event, rule, facts, excerpt } = evidence;
+        let excerpt: Option<Arc<str>> = excerpt.map(Arc::from);
+        for (feed, fact) in self.feeds.of(rule).iter().zip(facts) {
+            let row = Row { time: Moment::of(time), event, member: feed.member, value: 0 };
+            hand_in(fact, row, excerpt.as_ref(), &mut inbox[feed.ask], output);
+        }
+    }
+
+    fn advance(&mut self, watermark: Moment, output: &mut Output) {
+        if watermark > self.watermark {
+            self.watermark = watermark;
+            output.journal.write(&Arc::from(""), Key::Watermark, || journal::moment_bytes(watermark));
+        }
+    }
+
+    /// Keeps groups and rows within their bounds.
+    fn evict(&mut self, output: &mut Output) {
+        loop {
+            let (groups, rows, _) = self.size();
+            if groups <= GROUPS && rows <= ROWS {
+                return;
+            }
+            let due = |store: &Store| match store {
+                Store::Windows(windows) => windows.first_due(),
+                Store::Seen(_) => None,
+            };
+            let dues = self.stores.iter().map(due).enumerate();
+            let first = dues.filter_map(|(number, due)| Some((due?, number))).min();
+            let Some((_, number)) = first else { return };
+            if let Store::Windows(windows) = &mut self.stores[number] {
+                windows.evict(&self.feeds.asks[number], output);
+            }
+        }
+    }
+}
+
+impl Store {
+    fn of(ask: &Ask) -> Self {
+        match ask.what {
+            What::Window(_) => Store::Windows(Windows::default()),
+            What::Seen(_) => Store::Seen(FirstSights::default()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        arrivals: Vec<Arrival>,
+        ask: &Ask,
+        (before, after): (Moment, Moment),
+        output: &mut Output,
+    ) {
+        match (self, &ask.what) {
+            (Store::Windows(windows), What::Window(window)) => {
+                windows.step(arrivals, store::Turn { ask, window, before, after }, output);
+            }
+            (Store::Seen(sights), What::Seen(seen)) => {
+                sights.step(arrivals, seen::Turn { ask, seen, before, after }, output);
+            }
+            _ => unreachable!("stores are made from the asks"),
+        }
+    }
+}
+
+/// Puts a fact where it belongs, and counts it.
+fn hand_in(fact: Fact, row: Row, excerpt: Option<&Arc<str>>, inbox: &mut Vec<Arrival>, output: &mut Output) {
+    output.tally.facts += 1;
+    match fact {
+        Fact::Part { group: values, value } => {
+            let row = Row { value, ..row };
+            inbox.push(Arrival { group: values.hash(), values, row, excerpt: excerpt.cloned() });
+        }
+        Fact::NoGroup => output.tally.no_group += 1,
+        Fact::NoValue => output.tally.no_value += 1,
+        Fact::Spent => output.tally.spent += 1,
+    }
+}
+
+/// Hands the firing points of a correlation to those that see them as hits.
+fn chain(ask: &Ask, inbox: &mut [Vec<Arrival>], output: &mut Output) {
+    let fired = std::mem::take(&mut output.fired);
+    let What::Window(window) = &ask.what else { return };
+    for point in &fired {
+        let event = point.event();
+        let values: Vec<&str> = point.values.iter().collect();
+        for link in &window.links {
+            output.tally.chained += 1;
+            let row = Row { time: point.row.time, event, member: link.member, value: 0 };
+            let fact = link.fact(&values);
+            hand_in(fact, row, point.excerpt.as_ref(), &mut inbox[link.ask], output);
+        }
+    }
+}
+
+impl Fired {
+    /// The hash of the event and its group: an event may fire in two groups of one correlation.
+    fn event(&self) -> EventHash {
+        let hash = Sha256::new().chain_update(self.row.event.0).chain_update(self.group).finalize();
+        EventHash(*hash.first_chunk().expect("SHA-256 has 32 bytes"))
+    }
+}
+
+impl Link {
+    fn fact(&self, values: &[&str]) -> Fact {
+        let look = |place: &Option<usize>| place.map(|place| values[place].into());
+        feed::fact(&self.group, &self.counted, look)
+    }
+}
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! What comes out of a step while it is under way, and what is counted.
+
+use std::sync::Arc;
+
+use super::evidence::Values;
+use super::finding::Finding;
+use super::journal::{Hash, Journal};
+use super::row::Row;
+
+/// What became of evidence and of what was kept, by cause, since the engine was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Facts handed over; each also counts below unless it was new.
+    pub facts: u64,
+    /// Facts that were there already.
+    pub duplicate: u64,
+    /// Facts held back by a [`Sieve`](super::Sieve).
+    pub spent: u64,
+    /// Facts of events without a field by which the correlation groups.
+    pub no_group: u64,
+    /// Facts of events without what is counted, or with no number where one is asked for.
+    pub no_value: u64,
+    /// Facts that came when what they belong to was settled; also those that were there before that.
+    pub too_late: u64,
+    /// Facts about values seen for the first time for which there was no room; they are never told.
+    pub seen_without_room: u64,
+    /// Firing points that another correlation saw as hits; they are counted above like facts.
+    pub chained: u64,
+    /// Groups dropped before their time, because there were too many groups or rows.
+    pub evicted_groups: u64,
+    /// Rows dropped before their time, those of dropped groups included.
+    pub evicted_rows: u64,
+    /// First sights that were never told, because too many waited.
+    pub evicted_held: u64,
+    /// Texts about events that were not kept for want of room; alerts list these events without them.
+    pub excerpts_without_room: u64,
+    /// Stored rows of detections that there are no more, or of another form.
+    pub rows_not_restored: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Output {
+    pub(super) findings: Vec<Finding>,
+    pub(super) fired: Vec<Fired>,
+    pub(super) journal: Journal,
+    pub(super) tally: Tally,
+    /// Bytes of all texts about events that are kept.
+    pub(super) excerpt_bytes: usize,
+}
+
+/// A row at a firing point, for the correlations that see it as a hit.
+#[derive(Debug)]
+pub(super) struct Fired {
+    pub(super) group: Hash,
+    pub(super) values: Values,
+    pub(super) row: Row,
+    pub(super) excerpt: Option<Arc<str>>,
+}
+
+/// A fact on its way into a window.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) group: Hash,
+    pub(super) values: Values,
+    pub(super) row: Row,
+    pub(super) excerpt: Option<Arc<str>>,
+}
+
+impl Output {
+    pub(super) fn new(wanted: bool) -> Self {
+        Self {
+            findings: Vec::new(),
+            fired: Vec::new(),
+            journal: Journal { wanted, changes: Vec::new() },
+            tally: Tally::default(),
+            excerpt_bytes: 0,
+        }
+    }
+
+    pub(super) fn fired(&mut self, group: Hash, values: &Values, row: &Row, excerpt: Option<Arc<str>>) {
+        self.fired.push(Fired { group, values: values.clone(), row: *row, excerpt });
+    }
+}

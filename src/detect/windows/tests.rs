@@ -1,0 +1,308 @@
+//! The engine against the oracle, in every order of arrival; what is kept; how evidence is told from events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::oracle::{Id, OracleHit, findings};
+use super::*;
+use crate::detect::{Hit, Status};
+use crate::event::{FieldPath, Parser};
+use crate::sigma::{
+    Correlation, CorrelationKind, FirstSeen, Grouping, Logic, Member, Number, Occurrence, Operator, Rule,
+    RuleFile, Seen, Threshold, compile,
+};
+
+fn rule(id: &str) -> Rule {
+    let text = format!(
+        "title: {id}\nid: {id}\nlogsource: {{product: aws, service: cloudtrail}}\n\
+         detection: {{s: {{eventName: {id}}}, condition: s}}\n"
+    );
+    let file = RuleFile { name: "x".into(), text, named: false };
+    compile(&[file]).rules.remove(0)
+}
+
+fn paths(names: &[&str]) -> Vec<FieldPath> {
+    names.iter().map(|name| FieldPath::new(name)).collect()
+}
+
+fn correlation(id: &str, kind: CorrelationKind, members: &[&str], by: &[&str], seconds: i64) -> Rule {
+    let members =
+        members.iter().map(|member| Member { rule: (*member).to_owned(), group_by: paths(by) }).collect();
+    let group_by = by.iter().map(|name| (*name).into()).collect();
+    let timespan = SignedDuration::from_secs(seconds);
+    let logic = Logic::Correlation(Correlation { kind, members, group_by, timespan, generate: false });
+    Rule { logic, ..rule(id) }
+}
+
+fn at_least(count: i128) -> Threshold {
+    Threshold(vec![(Operator::GreaterOrEqual, Number::Int(count))])
+}
+
+/// An event that hits one rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Call {
+    minutes: i64,
+    rule: usize,
+    user: Option<u8>,
+    region: Option<u8>,
+    tenths: Option<i32>,
+}
+
+const RULES: [&str; 3] = ["a", "b", "c"];
+
+impl Call {
+    fn time(&self) -> Timestamp {
+        Timestamp::from_second(self.minutes * 60).unwrap()
+    }
+
+    fn fields(&self) -> BTreeMap<String, String> {
+        let tenths = self.tenths.map(|tenths| {
+            let sign = if tenths < 0 { "-" } else { "" };
+            format!("{sign}{}.{}", tenths.abs() / 10, tenths.abs() % 10)
+        });
+        [
+            ("user", self.user.map(|user| format!("u{user}"))),
+            ("region", self.region.map(|region| format!("r{region}"))),
+            ("n", tenths),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+    }
+
+    fn record(&self, number: usize) -> String {
+        let mut record =
+            serde_json::json!({"eventTime": self.time().to_string(), "eventID": format!("e{number}")});
+        for (name, value) in self.fields() {
+            record[name] = value.into();
+        }
+        record.to_string()
+    }
+
+    fn evidence(&self, number: usize, rules: &[Rule], feeds: &Feeds) -> Evidence {
+        let rule = rules.iter().find(|rule| rule.id == RULES[self.rule]).unwrap();
+        let record = self.record(number);
+        let mut evidence = Parser::default()
+            .parse(record.as_bytes(), |event| {
+                feeds.evidence(&Hit { rule, status: Status::Match, event: &event }).unwrap().unwrap()
+            })
+            .unwrap();
+        evidence.excerpt = Some(record.into());
+        evidence
+    }
+}
+
+/// How evidence comes: which calls, in which order and how often, and where steps end.
+#[derive(Debug, Clone)]
+struct Arrival {
+    order: Vec<usize>,
+    /// The number of calls in a step, and whether the engine is restored after it; in turn.
+    steps: Vec<(usize, bool)>,
+}
+
+/// The findings with the counts told last, in each order of arrival; with every watermark that can be right.
+fn run(rules: &[Rule], calls: &[Call], arrival: &Arrival) -> BTreeMap<Id, u64> {
+    let feeds = Arc::new(Feeds::new(rules));
+    let evidence: Vec<Evidence> =
+        calls.iter().enumerate().map(|(number, call)| call.evidence(number, rules, &feeds)).collect();
+    let mut engine = Engine::new(Arc::clone(&feeds), Journaling::On);
+    let mut stored = Stored::default();
+    let mut told = BTreeMap::new();
+    let mut rest = &arrival.order[..];
+    let mut steps = arrival.steps.iter().cycle();
+    let mut came: BTreeSet<usize> = BTreeSet::new();
+    while !rest.is_empty() {
+        let (size, restore) = steps.next().unwrap();
+        let (chunk, after) = rest.split_at((*size).min(rest.len()));
+        rest = after;
+        came.extend(chunk);
+        let awaited = rest.iter().filter(|number| !came.contains(number)).map(|number| calls[*number].time());
+        let watermark = awaited.min().unwrap_or(Timestamp::from_second(10 * 3600).unwrap());
+        let step = engine.step(chunk.iter().map(|number| evidence[*number].clone()), watermark);
+        note(&step, &mut told);
+        stored.apply(step.changes);
+        if *restore {
+            engine = Engine::restored(Arc::clone(&feeds), stored.rows());
+            assert_eq!(engine.tally().rows_not_restored, 0);
+        }
+    }
+    let end = engine.step([], Timestamp::MAX);
+    note(&end, &mut told);
+    stored.apply(end.changes);
+    let windows_left = stored.0.keys().filter(|(_, key)| key[0] == b'g').count();
+    assert_eq!((engine.size().0, windows_left, engine.excerpt_bytes), (0, 0, 0));
+    told
+}
+
+fn id(finding: &Finding) -> Id {
+    let values = finding.values.iter().map(str::to_owned).collect();
+    (finding.kind.as_str().into(), finding.detection.to_string(), values, finding.period.as_microsecond())
+}
+
+fn note(step: &Step, told: &mut BTreeMap<Id, u64>) {
+    for finding in &step.findings {
+        let before = told.insert(id(finding), finding.count);
+        assert_eq!(
+            before.is_some(),
+            finding.revision == 2,
+            "told twice, or a last word on nothing: {finding:?}"
+        );
+        assert!(finding.listed.len() <= LISTED && !finding.listed.is_empty());
+        assert!(finding.listed.iter().all(|listed| listed.excerpt.is_some()), "{finding:?}");
+    }
+}
+
+/// What a durable state would hold.
+#[derive(Debug, Default)]
+struct Stored(BTreeMap<(Arc<str>, Box<[u8]>), Box<[u8]>>);
+
+impl Stored {
+    fn apply(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Write(row) => drop(self.0.insert((row.detection, row.key), row.value)),
+                Change::Remove { detection, prefix } => {
+                    self.0.retain(|(other, key), _| *other != detection || !key.starts_with(&prefix));
+                }
+            }
+        }
+    }
+
+    fn rows(&self) -> Vec<StoredRow> {
+        let row = |((detection, key), value): (&(Arc<str>, Box<[u8]>), &Box<[u8]>)| StoredRow {
+            detection: Arc::clone(detection),
+            key: key.clone(),
+            value: value.clone(),
+        };
+        // In another order than they were written in.
+        self.0.iter().rev().map(row).collect()
+    }
+}
+
+fn expected(rules: &[Rule], calls: &[Call]) -> BTreeMap<Id, u64> {
+    let mut hits: BTreeMap<String, BTreeSet<OracleHit>> = BTreeMap::new();
+    for (number, call) in calls.iter().enumerate() {
+        let time = call.time().as_microsecond();
+        let hit = OracleHit { time, event: format!("e{number}"), fields: call.fields() };
+        hits.entry(RULES[call.rule].to_owned()).or_default().insert(hit);
+    }
+    findings(rules, &hits)
+}
+
+fn sorted(calls: &[Call]) -> Arrival {
+    let mut order: Vec<usize> = (0..calls.len()).collect();
+    order.sort_by_key(|number| calls[*number].minutes);
+    Arrival { order, steps: vec![(1, false)] }
+}
+
+fn calls(most: usize) -> impl Strategy<Value = Vec<Call>> {
+    let field = || proptest::option::weighted(0.9, 0_u8..3);
+    let call = (0_i64..40, 0..RULES.len(), field(), field(), proptest::option::weighted(0.9, -30..60));
+    let call = call.prop_map(|(slot, rule, user, region, tenths)| Call {
+        minutes: slot * 11,
+        rule,
+        user,
+        region,
+        tenths,
+    });
+    proptest::collection::vec(call, 1..most)
+}
+
+/// Some order of so many calls, in which some come twice.
+fn arrival(calls: usize) -> impl Strategy<Value = Arrival> {
+    let order = Just((0..calls).collect::<Vec<_>>()).prop_shuffle();
+    let again = proptest::collection::vec((any::<Index>(), any::<Index>()), 0..6);
+    let steps = proptest::collection::vec((1_usize..12, proptest::bool::weighted(0.3)), 1..6);
+    (order, again, steps).prop_map(|(mut order, again, steps)| {
+        for (which, place) in again {
+            let number = order[which.index(order.len())];
+            order.insert(place.index(order.len() + 1), number);
+        }
+        Arrival { order, steps }
+    })
+}
+
+fn threshold() -> impl Strategy<Value = Threshold> {
+    let operators = [
+        Operator::Equal,
+        Operator::NotEqual,
+        Operator::Less,
+        Operator::LessOrEqual,
+        Operator::Greater,
+        Operator::GreaterOrEqual,
+    ];
+    let part = (proptest::sample::select(operators.to_vec()), 0_i128..5);
+    let part = part.prop_map(|(operator, limit)| (operator, Number::Int(limit)));
+    proptest::collection::vec(part, 1..3).prop_map(Threshold)
+}
+
+fn occurrence() -> impl Strategy<Value = Occurrence> {
+    let leaf = (0_usize..3).prop_map(Occurrence::Member);
+    leaf.prop_recursive(2, 6, 3, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 1..3).prop_map(Occurrence::All),
+            proptest::collection::vec(inner.clone(), 1..3).prop_map(Occurrence::Any),
+            inner.prop_map(|part| Occurrence::Not(Box::new(part))),
+        ]
+    })
+}
+
+fn kind() -> impl Strategy<Value = CorrelationKind> {
+    let n = || FieldPath::new("n");
+    prop_oneof![
+        threshold().prop_map(CorrelationKind::EventCount),
+        (1_i128..5).prop_map(|count| CorrelationKind::EventCount(at_least(count))),
+        threshold().prop_map(|limit| CorrelationKind::ValueCount(paths(&["region"]), limit)),
+        (1_i128..4).prop_map(|count| CorrelationKind::ValueCount(paths(&["region", "n"]), at_least(count))),
+        threshold().prop_map(move |limit| CorrelationKind::ValueSum(n(), limit)),
+        threshold().prop_map(move |limit| CorrelationKind::ValueAverage(n(), limit)),
+        (0_u8..=100, threshold()).prop_map(move |(percent, limit)| CorrelationKind::ValuePercentile(
+            n(),
+            percent,
+            limit
+        )),
+        occurrence().prop_map(CorrelationKind::Temporal),
+        Just(CorrelationKind::TemporalOrdered),
+    ]
+}
+
+/// All that may stand between hits and findings, about one correlation.
+fn rules(kind: CorrelationKind, outer: Threshold, minutes: i64) -> Vec<Rule> {
+    let mut rules: Vec<Rule> = RULES.map(rule).into();
+    let hours = SignedDuration::from_hours;
+    rules[0].extension.group = Some(Grouping { by: paths(&["user"]), period: hours(2) });
+    rules[1].extension.first_seen = Some(FirstSeen {
+        of: Seen::Value(FieldPath::new("region")),
+        by: paths(&["user"]),
+        learn: SignedDuration::from_mins(minutes),
+        forget: hours(1),
+    });
+    let seconds = minutes * 60;
+    // Ids that sort the other way round than they depend on each other.
+    rules.push(correlation("z", kind, &RULES, &["user"], seconds));
+    rules.push(correlation("y", CorrelationKind::EventCount(outer), &["z", "a"], &["user"], seconds * 2));
+    let users = CorrelationKind::ValueCount(paths(&["user"]), at_least(2));
+    rules.push(correlation("x", users, &["y"], &[], 3600));
+    rules
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn any_order_of_arrival_is_the_oracle(
+        (calls, arrival) in calls(40).prop_flat_map(|calls| { let count = calls.len(); (Just(calls), arrival(count)) }),
+        kind in kind(),
+        outer in threshold(),
+        minutes in prop_oneof![Just(11_i64), Just(30), Just(90)],
+    ) {
+        let rules = rules(kind, outer, minutes);
+        let expected = expected(&rules, &calls);
+        prop_assert_eq!(&run(&rules, &calls, &arrival), &expected);
+        prop_assert_eq!(&run(&rules, &calls, &sorted(&calls)), &expected);
+    }
+}
