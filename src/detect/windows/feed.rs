@@ -247,7 +247,7 @@ impl Counted<FieldPath> {
 /// The text of the first value at a path that is not null; of an object or list its compact JSON.
 fn text_at<'e>(event: &Event<'e>, path: &FieldPath) -> Option<Cow<'e, str>> {
     let mut found = None;
-    path.any(event.root(), &mut |value| {
+    event.any(path, &mut |value| {
         if !value.is_null() {
             found = Some(value.scalar_text().unwrap_or_else(|| value.to_json().into()));
         }
