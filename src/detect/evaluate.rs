@@ -11,7 +11,7 @@ use aho_corasick::AhoCorasick;
 use jiff::tz::TimeZone;
 
 use crate::event::{Event, FieldPath, Kind, Value};
-use crate::sigma::{Case, Condition, Expression, Globs, Number, Relation, Test, TimePart};
+use crate::sigma::{Case, Condition, Expression, Globs, Number, Relation, Share, Test, TimePart};
 
 /// The truth of an expression; ordered so that *and* is the minimum and *or* the maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,27 +27,82 @@ pub enum Verdict {
 /// Evaluates a condition on an event.
 #[must_use]
 pub fn evaluate(condition: &Condition, event: &Event<'_>) -> Verdict {
-    expression(&condition.root, condition, event)
+    expression(&condition.root, condition, Scope { event, element: None })
 }
 
-fn expression(expression: &Expression, condition: &Condition, event: &Event<'_>) -> Verdict {
-    let part = |part: &Expression| self::expression(part, condition, event);
+/// Where the paths of a condition begin: at the event, or at an element of one of its lists.
+#[derive(Clone, Copy)]
+struct Scope<'s, 'e> {
+    event: &'s Event<'e>,
+    element: Option<Value<'e>>,
+}
+
+impl<'e> Scope<'_, 'e> {
+    fn any(&self, path: &FieldPath, test: &mut dyn FnMut(Value<'e>) -> bool) -> bool {
+        match self.element {
+            None => self.event.any(path, test),
+            Some(element) if path.is_itself() => test(element),
+            Some(element) => path.any_below(element, test),
+        }
+    }
+
+    /// An element that was found is known.
+    fn is_unknown(&self, path: &FieldPath) -> bool {
+        self.element.is_none() && self.event.is_unknown(path)
+    }
+}
+
+fn expression(expression: &Expression, condition: &Condition, scope: Scope<'_, '_>) -> Verdict {
+    let part = |part: &Expression| self::expression(part, condition, scope);
     match expression {
         Expression::All(parts) => extreme(parts.iter().map(part), Verdict::No).unwrap_or(Verdict::Yes),
         Expression::Any(parts) => extreme(parts.iter().map(part), Verdict::Yes).unwrap_or(Verdict::No),
         Expression::AtLeast(wanted, parts) => at_least(*wanted, parts.iter().map(part)),
-        Expression::Not(inner) => match part(inner) {
+        Expression::Not(inner) => part(inner).opposite(),
+        Expression::Selection(index) => part(&condition.selections[*index].1),
+        Expression::Field(path, test) => field(path, test, scope),
+        Expression::Elements(path, share, body) => share_of(path, *share, body, scope),
+        Expression::Keyword(globs) => match keyword(globs, scope.element.unwrap_or(scope.event.root())) {
+            false if scope.element.is_none() && !scope.event.omitted().is_empty() => Verdict::Unknown,
+            found => Verdict::from(found),
+        },
+        Expression::Succeeded => Verdict::from(scope.event.outcome().is_success()),
+    }
+}
+
+/// Whether so many elements of the list at the path meet a condition.
+fn share_of(path: &FieldPath, share: Share, body: &Condition, scope: Scope<'_, '_>) -> Verdict {
+    if scope.is_unknown(path) {
+        return Verdict::Unknown;
+    }
+    let mut verdicts = Vec::new();
+    let mut judge = |element| {
+        verdicts.push(expression(&body.root, body, Scope { element: Some(element), ..scope }));
+    };
+    scope.any(path, &mut |value| {
+        match value.kind() {
+            Kind::Null => {}
+            Kind::Array(list) => list.for_each(&mut judge),
+            _ => judge(value),
+        }
+        false
+    });
+    let verdicts = verdicts.into_iter();
+    match share {
+        Share::Any => extreme(verdicts, Verdict::Yes).unwrap_or(Verdict::No),
+        Share::None => extreme(verdicts, Verdict::Yes).unwrap_or(Verdict::No).opposite(),
+        Share::All => extreme(verdicts, Verdict::No).unwrap_or(Verdict::No),
+        Share::AllOrEmpty => extreme(verdicts, Verdict::No).unwrap_or(Verdict::Yes),
+    }
+}
+
+impl Verdict {
+    fn opposite(self) -> Self {
+        match self {
             Verdict::No => Verdict::Yes,
             Verdict::Unknown => Verdict::Unknown,
             Verdict::Yes => Verdict::No,
-        },
-        Expression::Selection(index) => part(&condition.selections[*index].1),
-        Expression::Field(path, test) => field(path, test, event),
-        Expression::Keyword(globs) => match keyword(globs, event.root()) {
-            false if !event.omitted().is_empty() => Verdict::Unknown,
-            found => Verdict::from(found),
-        },
-        Expression::Succeeded => Verdict::from(event.outcome().is_success()),
+        }
     }
 }
 
@@ -85,17 +140,17 @@ fn at_least(wanted: usize, verdicts: impl Iterator<Item = Verdict>) -> Verdict {
     }
 }
 
-fn field(path: &FieldPath, test: &Test, event: &Event<'_>) -> Verdict {
-    let reference_unknown = matches!(test, Test::Reference(other, ..) if event.is_unknown(other));
-    if reference_unknown || event.is_unknown(path) {
+fn field(path: &FieldPath, test: &Test, scope: Scope<'_, '_>) -> Verdict {
+    let reference_unknown = matches!(test, Test::Reference(other, ..) if scope.event.is_unknown(other));
+    if reference_unknown || scope.is_unknown(path) {
         return Verdict::Unknown;
     }
     let holds = match test {
         Test::Reference(other, relation, case) => {
-            let others = Others::gather(other, event, *relation, *case);
-            event.any(path, &mut |value| scalars(value, &mut |text| others.relate(text)))
+            let others = Others::gather(other, scope.event, *relation, *case);
+            scope.any(path, &mut |value| scalars(value, &mut |text| others.relate(text)))
         }
-        test => holds(test, &|test| event.any(path, test)),
+        test => holds(test, &|test| scope.any(path, test)),
     };
     Verdict::from(holds)
 }

@@ -103,7 +103,13 @@ impl Need {
                 None => Need::default(),
             },
             (Expression::Field(path, test), _) => Need::of_test(path, test, negated),
-            (Expression::AtLeast(..) | Expression::Keyword(_) | Expression::Succeeded, _) => Need::default(),
+            (
+                Expression::AtLeast(..)
+                | Expression::Elements(..)
+                | Expression::Keyword(_)
+                | Expression::Succeeded,
+                _,
+            ) => Need::default(),
         }
     }
 

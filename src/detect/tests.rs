@@ -328,6 +328,59 @@ fn documents_in_strings_are_looked_into() {
 }
 
 #[test]
+fn elements_of_lists_meet_conditions_of_their_own() {
+    use Verdict::{No, Unknown, Yes};
+    let policy = r#"{"Statement":[{"Effect":"Allow","Action":"s3:Get","n":[{"x":1},{"x":2}]},{"Effect":"Deny","Action":["*"]}]}"#;
+    let record = |parameters: &str| format!(r#"{{"eventName":"A","requestParameters":{parameters}}}"#);
+    let plain = record(&format!(r#"{{"p":{policy}}}"#));
+    let text = record(&format!(r#"{{"p":{}}}"#, serde_json::Value::from(policy)));
+    let single = record(r#"{"p":{"Statement":{"Effect":"Allow","Action":"*"}}}"#);
+    let empty = record(r#"{"p":{"Statement":[]}}"#);
+    let omitted = record(r#"{"omitted":true}"#);
+    let all = [&plain, &text, &single, &empty, &omitted];
+    let cases = [
+        (r"[any]: {Effect: Allow, Action: '\*'}", [No, No, Yes, No, Unknown]),
+        (r"[any]: {Effect: Deny, Action: '\*'}", [Yes, Yes, No, No, Unknown]),
+        (r"[none]: {Effect: Allow, Action: '\*'}", [Yes, Yes, No, Yes, Unknown]),
+        ("[all]: {Action|exists: true}", [Yes, Yes, Yes, No, Unknown]),
+        ("[all]: {Effect: Allow}", [No, No, Yes, No, Unknown]),
+        ("[all_or_empty]: {Effect: Allow}", [No, No, Yes, Yes, Unknown]),
+        ("[any].Effect: Deny", [Yes, Yes, No, No, Unknown]),
+        ("[all].Effect|startswith: [a, d]", [Yes, Yes, Yes, No, Unknown]),
+        ("[any]: {Effect: Allow, 'n[all].x|gt': 0}", [Yes, Yes, No, No, Unknown]),
+        ("[any]: {Effect: Allow, 'n[all].x|gt': 1}", [No, No, No, No, Unknown]),
+        ("[any]: {e: {Effect: Allow}, n: {n: null}, condition: e and n}", [No, No, Yes, No, Unknown]),
+        (
+            "[any]: {e: {Effect: Deny}, n: {n|exists: true}, condition: e and not n}",
+            [Yes, Yes, No, No, Unknown],
+        ),
+        (r"[any].Action[any]: '\*'", [Yes, Yes, Yes, No, Unknown]),
+        ("[any].Action[all]|contains: ':'", [Yes, Yes, No, No, Unknown]),
+        (
+            "[any].Action[any]: {s: {.|re: '^s3'}, e: {.|fieldref: eventName}, condition: s and not e}",
+            [Yes, Yes, No, No, Unknown],
+        ),
+        ("[any]: {Action|fieldref: eventName}", [No, No, No, No, Unknown]),
+        ("[any]: {Effect|fieldref|startswith: eventName}", [Yes, Yes, Yes, No, Unknown]),
+        ("[any]: {Effect|fieldref: requestParameters.p.Statement.Effect}", [Yes, Yes, Yes, No, Unknown]),
+    ];
+    for (item, expected) in cases {
+        let selection =
+            format!("s:\n  'requestParameters.p.Statement{}\ncondition: s", item.replacen(':', "':", 1));
+        let detections = detections(&[rule(1, &selection) + "sigma-version: 3\n"]);
+        for (record, expected) in all.iter().zip(expected) {
+            let hits = run(&detections, record, false);
+            assert_eq!(hits, run(&detections, record, true), "{item} on {record}");
+            let found = hits.unwrap().first().map_or(No, |(_, status)| match status {
+                Status::Match => Yes,
+                Status::Undecided => Unknown,
+            });
+            assert_eq!(found, expected, "{item} on {record}");
+        }
+    }
+}
+
+#[test]
 fn actor_and_target_are_fields() {
     let record = r#"{"eventName":"AttachUserPolicy","userIdentity":{"type":"IAMUser","arn":"arn:aws:iam::1:user/ann","accountId":1,"userName":"ann"},"additionalEventData":{"MFAUsed":"No"},"requestParameters":{"userName":"bob"},"actor":{"name":"eve"},"target":"eve"}"#;
     let omitted = record.replace(r#"{"userName":"bob"}"#, r#"{"omitted":true}"#);
@@ -682,6 +735,12 @@ fn selection() -> impl Strategy<Value = String> {
             format!("{{{}}}", lines.join(", "))
         }),
         1 => Just("[keyword, CreateUser]".to_owned()),
+        1 => prop::sample::select(&[
+            "{'a[any]': {b: Root, type|exists: true}}",
+            "{'requestParameters.a[none].b|contains': oot}",
+            "{'requestParameters.a.b[all]': {s: {a: 22}, t: [keyword], condition: not s or t}}",
+            "{'a[all_or_empty].eventName': CreateUser, eventSource: iam.amazonaws.com}",
+        ][..]).prop_map(str::to_owned),
     ]
 }
 
@@ -717,7 +776,7 @@ proptest! {
         let rules: Vec<String> = rules
             .iter()
             .enumerate()
-            .map(|(i, (s, t, condition))| rule(i, &format!("s: {s}\nt: {t}\ncondition: {condition}")))
+            .map(|(i, (s, t, condition))| rule(i, &format!("s: {s}\nt: {t}\ncondition: {condition}")) + "sigma-version: 3\n")
             .collect();
         let detections = detections(&rules);
         // What is remembered of one record must be right for the next.

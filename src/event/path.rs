@@ -47,6 +47,12 @@ impl FieldPath {
         self.segments.iter().rev().map(|segment| &self.text[segment.start..])
     }
 
+    /// Whether the path is `.`: an element of a list by itself.
+    #[must_use]
+    pub fn is_itself(&self) -> bool {
+        &*self.text == "."
+    }
+
     /// Whether the path has one segment, and so names a top-level field.
     #[must_use]
     pub fn is_top(&self) -> bool {
@@ -62,6 +68,11 @@ impl FieldPath {
         test: &mut dyn FnMut(Value<'e>) -> bool,
     ) -> bool {
         self.walk(documents, test).any_from(0, root, 0)
+    }
+
+    /// As [`Event::any`](super::Event::any), for a path that begins at a value of the event.
+    pub fn any_below<'e>(&self, value: Value<'e>, test: &mut dyn FnMut(Value<'e>) -> bool) -> bool {
+        Walk { path: self, documents: None, test, unread: false }.any_from(0, value, 0)
     }
 
     /// Whether the path leads through a document that stays unread.

@@ -10,11 +10,12 @@ use rsigma_parser::{
 
 use super::aggregation;
 use super::document::{DocumentError, Fault};
-use super::expression::{Condition, Expression};
+use super::expression::{Condition, Expression, Share};
 use super::item::{self, ItemError};
 use super::pattern::Case;
 use super::values::Values;
 use super::yaml::{Data, Key, Node};
+use crate::event::FieldPath;
 
 /// What stands under `detection` or `filter`.
 pub(super) struct Detection {
@@ -123,7 +124,10 @@ impl Reader<'_> {
     }
 
     fn item(&mut self, key: &Key, node: &Node, placeholders: &mut BTreeSet<String>) -> Option<Expression> {
+        let itself = key.text.split('|').next() == Some(".");
         let field = match rsigma_parser::parse_field_spec(&key.text) {
+            // The parser has no name for the element itself.
+            Ok(field) if itself => FieldSpec { name: Some(".".to_owned()), ..field },
             Ok(field) => field,
             Err(error) => {
                 self.refuse(key.line, DocumentError::Key(error));
@@ -131,8 +135,7 @@ impl Reader<'_> {
             }
         };
         if self.arrays && field.name.as_ref().is_some_and(|name| has_bracket(name)) {
-            self.refuse(key.line, DocumentError::ArrayMatching);
-            return None;
+            return self.elements(key, node, placeholders);
         }
         let values = match &node.data {
             Data::List(list) => list.as_slice(),
@@ -153,6 +156,44 @@ impl Reader<'_> {
                 self.refuse(key.line, DocumentError::Item { key: key_name, source });
             })
             .ok()
+    }
+
+    /// What the elements of a list are asked for, behind a key such as `a.b[any]`, `a[all].b|contains` or
+    /// `a[none]|re`.
+    fn elements(
+        &mut self,
+        key: &Key,
+        node: &Node,
+        placeholders: &mut BTreeSet<String>,
+    ) -> Option<Expression> {
+        let Some((path, share, rest)) = quantified(&key.text) else {
+            self.refuse(key.line, DocumentError::ArrayMatching);
+            return None;
+        };
+        let has_condition = node.get("condition").is_some();
+        let condition = match (rest.strip_prefix('.'), &node.data) {
+            (Some(rest), _) => {
+                let rest = Key { text: rest.to_owned(), ..key.clone() };
+                Condition::of(self.item(&rest, node, placeholders)?)
+            }
+            (None, Data::Map(_)) if rest.is_empty() && has_condition => {
+                let body = self.detection(node, "condition")?;
+                placeholders.extend(body.placeholders);
+                body.condition
+            }
+            (None, Data::Map(_)) if rest.is_empty() => {
+                Condition::of(self.selection(&key.text, node, placeholders))
+            }
+            (None, data) if matches!(data, Data::Map(_)) || !(rest.is_empty() || rest.starts_with('|')) => {
+                self.refuse(key.line, DocumentError::ArrayMatching);
+                return None;
+            }
+            (None, _) => {
+                let itself = Key { text: format!(".{rest}"), ..key.clone() };
+                Condition::of(self.item(&itself, node, placeholders)?)
+            }
+        };
+        Some(Expression::Elements(path, share, Box::new(condition)))
     }
 
     /// What a value stands for: itself, unless it has placeholders.
@@ -212,6 +253,21 @@ fn value(text: Option<&str>, raw: bool) -> SigmaValue {
 
 fn has_bracket(name: &str) -> bool {
     rsigma_parser::fieldpath::first_unescaped(name, b'[').is_some()
+}
+
+/// The path of a list, how many of its elements are meant, and what follows in the key.
+fn quantified(key: &str) -> Option<(FieldPath, Share, &str)> {
+    let bracket = rsigma_parser::fieldpath::first_unescaped(key, b'[')?;
+    let (name, rest) = key[bracket + 1..].split_once(']')?;
+    let share = match name {
+        "any" => Share::Any,
+        "all" => Share::All,
+        "all_or_empty" => Share::AllOrEmpty,
+        "none" => Share::None,
+        _ => return None,
+    };
+    let path = rsigma_parser::fieldpath::unescape_brackets(&key[..bracket]);
+    Some((FieldPath::new(&path), share, rest))
 }
 
 /// Tells what a condition names although there is no such selection.

@@ -66,7 +66,9 @@ pub enum DocumentError {
         source: ItemError,
     },
     /// The array matching of Sigma 3.
-    #[error("array matching (`sigma-version: 3`) is not supported")]
+    #[error(
+        "of array matching (`sigma-version: 3`), only `[any]`, `[all]`, `[all_or_empty]` and `[none]` are supported, and no modifier between them and a map"
+    )]
     ArrayMatching,
     /// A level that is none.
     #[error("{0}")]

@@ -15,6 +15,13 @@ pub struct Condition {
     pub root: Expression,
 }
 
+impl Condition {
+    /// An expression that refers to no selection.
+    pub(super) fn of(root: Expression) -> Self {
+        Self { selections: Vec::new(), root }
+    }
+}
+
 /// A logical expression over an event.
 #[derive(Debug, Clone)]
 pub enum Expression {
@@ -30,10 +37,27 @@ pub enum Expression {
     Selection(usize),
     /// A test of a field.
     Field(FieldPath, Test),
+    /// So many elements of the list at a path meet a condition, whose paths begin at the element; `.` is the
+    /// element itself, and a reference names a field of the event.
+    Elements(FieldPath, Share, Box<Condition>),
     /// A string or number anywhere in the event fits.
     Keyword(Globs),
     /// The call did not fail.
     Succeeded,
+}
+
+/// How many elements of a list. A value that is no list is its own only element; null and what is absent have
+/// none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// One of them: `[any]`.
+    Any,
+    /// All of them, and there are some: `[all]`.
+    All,
+    /// All of them, if there are some: `[all_or_empty]`.
+    AllOrEmpty,
+    /// None of them: `[none]`.
+    None,
 }
 
 /// A test of the values at a field path. A list meets it if one of its elements does.

@@ -113,6 +113,10 @@ fn shifted(root: &Expression, by: usize) -> Expression {
         Expression::AtLeast(count, parts) => Expression::AtLeast(*count, each(parts)),
         Expression::Not(part) => Expression::Not(Box::new(shifted(part, by))),
         Expression::Selection(index) => Expression::Selection(index + by),
-        leaf @ (Expression::Field(..) | Expression::Keyword(_) | Expression::Succeeded) => leaf.clone(),
+        // Elements have a condition, and selections, of their own.
+        leaf @ (Expression::Field(..)
+        | Expression::Elements(..)
+        | Expression::Keyword(_)
+        | Expression::Succeeded) => leaf.clone(),
     }
 }

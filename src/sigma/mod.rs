@@ -36,7 +36,7 @@ pub use correlation::{
 };
 pub use document::{Absence, DocumentError};
 pub use draft::CorrelationError;
-pub use expression::{Condition, Expression, Number, Operator, Relation, Test, TimePart};
+pub use expression::{Condition, Expression, Number, Operator, Relation, Share, Test, TimePart};
 pub use extension::ExtensionProblem;
 pub use filter::FilterError;
 pub use item::ItemError;
