@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::expression::{Condition, Expression};
 use super::item::{self, ItemError};
-use super::pattern::Case;
+use super::pattern::{Case, selects};
 use super::rule::{Attempts, Extension, Level, Logic, Place, Rule};
 use super::template::{Template, TemplateError};
 use super::yaml::{Data, Node};
@@ -370,7 +370,7 @@ fn collect_missing(condition: &ConditionExpr, names: &[&str], tell: &mut dyn FnM
         ConditionExpr::Identifier(name) if names.contains(&name.as_str()) => {}
         ConditionExpr::Identifier(name) => tell(name.clone()),
         ConditionExpr::Selector { pattern, .. } => {
-            if !names.iter().any(|name| pattern.matches_detection_name(name)) {
+            if !names.iter().any(|name| selects(pattern, name)) {
                 tell(match pattern {
                     SelectorPattern::Them => "them".to_owned(),
                     SelectorPattern::Pattern(pattern) => pattern.clone(),
@@ -391,8 +391,7 @@ fn resolve(condition: &ConditionExpr, selections: &[(String, Expression)]) -> Ex
             Expression::Selection(index.expect("conditions were checked to name known selections"))
         }
         ConditionExpr::Selector { quantifier, pattern } => {
-            let named =
-                |(_, (name, _)): &(usize, &(String, Expression))| pattern.matches_detection_name(name);
+            let named = |(_, (name, _)): &(usize, &(String, Expression))| selects(pattern, name);
             let chosen: Vec<Expression> =
                 selections.iter().enumerate().filter(named).map(|(i, _)| Expression::Selection(i)).collect();
             match quantifier {
