@@ -17,4 +17,5 @@ mod detections;
 mod queue;
 mod readme;
 mod rules;
+mod second_opinion;
 mod watch;
