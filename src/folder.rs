@@ -3,11 +3,10 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{Advice, OFlags};
+use rustix::fs::Advice;
 use tokio::task::spawn_blocking;
 use walkdir::{DirEntry, WalkDir};
 
@@ -109,13 +108,12 @@ impl Opened {
     /// # Errors
     /// The file cannot be opened, or is none.
     pub fn new(path: &Path) -> io::Result<Self> {
-        // Whatever else than a file it is must not be waited for.
-        let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-        let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        // Whatever else it is may wait for ever to be opened, and would take a look for the end of its reader.
+        if !std::fs::metadata(path)?.is_file() {
             return Err(not_a_file());
         }
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
         let stored_at = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
         // Where the system cannot, it is read when it is needed.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::WillNeed);

@@ -55,6 +55,13 @@ fn verdict(selection: &str, record: &str) -> Verdict {
     }
 }
 
+/// Whether there is a hit; none may be undecided.
+fn matched(hits: Hits) -> bool {
+    let hits = hits.unwrap();
+    assert!(hits.iter().all(|(_, status)| *status == Status::Match), "{hits:?}");
+    !hits.is_empty()
+}
+
 fn check(cases: &[(&str, &str, bool)]) {
     for (selection, record, expected) in cases {
         assert_eq!(verdict(selection, record), Verdict::from(*expected), "{selection} on {record}");
@@ -70,6 +77,7 @@ fn equality() {
         ("eventName|cased: CreateUser", r#"{"eventName":"CreateUser"}"#, true),
         ("eventName: CreateUser", r#"{"eventName":"CreateUsers"}"#, false),
         ("eventName: CreateUser", r#"{"eventName":["x","CreateUser"]}"#, true),
+        ("a: x", r#"{"a":[["y",["x"]]]}"#, true),
         ("eventName: [A, CreateUser]", r#"{"eventName":"CreateUser"}"#, true),
         ("eventName: CreateUser", r#"{"requestParameters":{"eventName":"CreateUser"}}"#, false),
         ("eventName: CreateUser", r#"{"eventName":"X","eventName":"CreateUser"}"#, true),
@@ -131,6 +139,7 @@ fn absence() {
         ("a: null", r#"{"a":null}"#, true),
         ("a: ~", r#"{"a":""}"#, false),
         ("a: null", r#"{"a":[]}"#, false),
+        ("a: null", r#"{"a":["x",[null]]}"#, true),
         ("a: 'null'", r#"{"a":null}"#, false),
         ("a: [null, '']", r#"{"a":""}"#, true),
         ("a.b: null", r#"{"a":[{"b":1},{"b":null}]}"#, true),
@@ -176,6 +185,8 @@ fn other_modifiers() {
         ("a|base64: foo", r#"{"a":"Zm9v"}"#, true),
         ("a|base64offset|contains: foobar", r#"{"a":"eHhmb29iYXJ5"}"#, true),
         ("a|base64offset: foobar", r#"{"a":"eGZvb2Jhcnl5"}"#, true),
+        ("a|base64offset: x", r#"{"a":"zzz"}"#, false),
+        (r"a|fieldref: '\*'", r#"{"a":"x","*":"x"}"#, true),
         ("a|wide|base64offset|contains: foo", r#"{"a":"xZgBvAG8Ay"}"#, true),
         ("a|utf16le|base64: foo", r#"{"a":"ZgBvAG8A"}"#, true),
         ("a|utf16be|base64: foo", r#"{"a":"AGYAbwBv"}"#, true),
@@ -203,13 +214,17 @@ fn keywords() {
         ("s: ['ne*le']", r#"{"a":"x needle y"}"#, true),
         ("s:\n  '|all': [x1y1, x2y2]", r#"{"a":"x1y1","b":"x2y2"}"#, true),
         ("s:\n  '|all': [x1y1, x2y2]", r#"{"a":"x1y1"}"#, false),
+        ("s:\n  '|contains': [needle]", r#"{"a":"x needle y"}"#, true),
+        ("s:\n  '|startswith': [needle]", r#"{"a":"needle y"}"#, true),
+        ("s:\n  '|startswith': [needle]", r#"{"a":"x needle y"}"#, false),
+        ("s:\n  '|endswith|cased': [needle]", r#"{"a":"x Needle"}"#, false),
         ("s: needle", r#"{"a":"n\u0065edle"}"#, true),
     ];
     for (selection, record, expected) in cases {
         let detections = detections(&[rule(1, &format!("{selection}\ncondition: s"))]);
         let hits = run(&detections, record, false);
         assert_eq!(hits, run(&detections, record, true), "{selection} on {record}");
-        assert_eq!(!hits.unwrap().is_empty(), expected, "{selection} on {record}");
+        assert_eq!(matched(hits), expected, "{selection} on {record}");
     }
 }
 
@@ -232,13 +247,16 @@ fn conditions() {
         ("all of them", r#"{"a":1,"b":2,"c":3}"#, true),
         ("1 of them", r#"{"d":4}"#, false),
         ("s_1 and not 1 of f_*", r#"{"a":1}"#, true),
+        ("1 of *_*", r#"{"b":2}"#, true),
+        ("all of *s_*", r#"{"a":1}"#, false),
+        ("all of s*1", r#"{"a":1}"#, true),
         ("[s_1, s_2]", r#"{"b":2}"#, true),
     ];
     for (condition, record, expected) in cases {
         let detections = detections(&[rule(1, &format!("{selections}\ncondition: {condition}"))]);
         let hits = run(&detections, record, false);
         assert_eq!(hits, run(&detections, record, true), "{condition} on {record}");
-        assert_eq!(!hits.unwrap().is_empty(), expected, "{condition} on {record}");
+        assert_eq!(matched(hits), expected, "{condition} on {record}");
     }
 }
 

@@ -12,7 +12,7 @@ use super::aggregation;
 use super::document::{DocumentError, Fault};
 use super::expression::{Condition, Expression, Share};
 use super::item::{self, ItemError};
-use super::pattern::Case;
+use super::pattern::{Case, selects};
 use super::values::Values;
 use super::yaml::{Data, Key, Node};
 use crate::event::FieldPath;
@@ -280,7 +280,7 @@ fn missing(condition: &ConditionExpr, names: &[&str], tell: &mut dyn FnMut(Strin
         ConditionExpr::Identifier(name) if names.contains(&name.as_str()) => {}
         ConditionExpr::Identifier(name) => tell(name.clone()),
         ConditionExpr::Selector { pattern, .. } => {
-            if !names.iter().any(|name| pattern.matches_detection_name(name)) {
+            if !names.iter().any(|name| selects(pattern, name)) {
                 tell(match pattern {
                     SelectorPattern::Them => "them".to_owned(),
                     SelectorPattern::Pattern(pattern) => pattern.clone(),
@@ -302,7 +302,7 @@ fn resolve(condition: &ConditionExpr, selections: &[(String, Expression)]) -> Ex
         }
         ConditionExpr::Selector { quantifier, pattern } => {
             let named =
-                |(_, (name, _)): &(usize, &(String, Expression))| pattern.matches_detection_name(name);
+                |(_, (name, _)): &(usize, &(String, Expression))| selects(pattern, name);
             let chosen: Vec<Expression> =
                 selections.iter().enumerate().filter(named).map(|(i, _)| Expression::Selection(i)).collect();
             match quantifier {

@@ -30,7 +30,7 @@ pub enum ItemError {
     /// `expand` with a placeholder that stands for nothing.
     #[error("{0}")]
     Placeholder(#[from] PlaceholderError),
-    /// `exists` without a boolean.
+    /// `exists` without one boolean.
     #[error("`exists` needs `true` or `false`")]
     Exists,
     /// A modifier with a null value.
@@ -80,6 +80,9 @@ pub(super) fn compile(field: &FieldSpec, values: &[Vec<SigmaValue>]) -> Result<E
     if values.is_empty() {
         return Err(ItemError::NoValue);
     }
+    if modifiers.operator == Some(Modifier::Exists) && values.len() > 1 {
+        return Err(ItemError::Exists);
+    }
     let path =
         field.name.as_ref().map(|name| FieldPath::new(&rsigma_parser::fieldpath::unescape_brackets(name)));
     let alternatives = |values: &[SigmaValue]| match &path {
@@ -104,9 +107,13 @@ fn any(mut parts: Vec<Expression>) -> Expression {
 
 /// A list of keywords: each is searched in every string and number of the event.
 pub(super) fn keywords(values: &[SigmaValue], case: Case) -> Result<Expression, ItemError> {
+    keywords_at(Modifier::Contains, values, case)
+}
+
+fn keywords_at(position: Modifier, values: &[SigmaValue], case: Case) -> Result<Expression, ItemError> {
     let patterns = values.iter().map(|value| {
         let parts = parts(value).ok_or(ItemError::Null("keyword"))?;
-        Ok(positioned(parts, Some(Modifier::Contains)))
+        Ok(positioned(parts, Some(position)))
     });
     let patterns: Result<Vec<_>, ItemError> = patterns.collect();
     Ok(Expression::Keyword(Globs::new(patterns?, case)))
@@ -180,6 +187,11 @@ impl Modifiers {
         if self.transforms.iter().filter(encodings).count() > 1 {
             return Err(ItemError::Conflict("base64", "base64offset"));
         }
+        let utf16 =
+            |modifier: &&Modifier| matches!(modifier, Modifier::Wide | Modifier::Utf16be | Modifier::Utf16);
+        if let [one, other, ..] = self.transforms.iter().filter(utf16).collect::<Vec<_>>()[..] {
+            return Err(ItemError::Conflict(name(*one), name(*other)));
+        }
         if self.cased && !on_text && !reference {
             return Err(ItemError::Meaningless("cased"));
         }
@@ -199,7 +211,7 @@ fn put(slot: &mut Option<Modifier>, modifier: Modifier) -> Result<(), ItemError>
 }
 
 fn modified_keywords(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec<Expression>, ItemError> {
-    let out_of_place = modifiers.operator.or(modifiers.position).or(modifiers.transforms.first().copied());
+    let out_of_place = modifiers.operator.or(modifiers.transforms.first().copied());
     if let Some(modifier) = out_of_place {
         return Err(ItemError::Meaningless(name(modifier)));
     }
@@ -209,7 +221,8 @@ fn modified_keywords(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec
     if values.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(vec![keywords(values, modifiers.case())?])
+    let position = modifiers.position.unwrap_or(Modifier::Contains);
+    Ok(vec![keywords_at(position, values, modifiers.case())?])
 }
 
 /// Tests of which one must hold: one per value, but texts and patterns are gathered into one test of each kind.
@@ -271,7 +284,8 @@ fn test(value: &SigmaValue, modifiers: &Modifiers) -> Result<Vec<OneTest>, ItemE
                 Some(Modifier::EndsWith) => Relation::EndsWith,
                 _ => Relation::Equals,
             };
-            other(Test::Reference(FieldPath::new(&text), relation, modifiers.case()))
+            let field = plain(&parts(value).unwrap_or_default(), Modifier::FieldRef)?;
+            other(Test::Reference(FieldPath::new(&field), relation, modifiers.case()))
         }
         Some(operator) => other(Test::Compare(comparison(operator), number(name(operator), &text)?)),
         None => strings(value, modifiers),
@@ -323,6 +337,9 @@ fn transformed(parts: Vec<GlobPart>, transforms: &[Modifier]) -> Result<Vec<Vec<
             forms =
                 forms.iter().map(|bytes| encode(bytes, *transform)).collect::<Result<Vec<_>, _>>()?.concat();
         }
+        if forms.is_empty() {
+            return Err(ItemError::NoValue);
+        }
         for form in forms {
             let text = String::from_utf8(form).map_err(|_| ItemError::NotText(name(last)))?;
             encoded.push(vec![GlobPart::Text(text)]);
@@ -351,7 +368,10 @@ fn encode(bytes: &[u8], transform: Modifier) -> Result<Vec<Vec<u8>>, ItemError> 
             vec![[0xFF, 0xFE].into_iter().chain(units()?.flat_map(u16::to_le_bytes)).collect()]
         }
         Modifier::Base64 => vec![STANDARD.encode(bytes).into_bytes()],
-        Modifier::Base64Offset => (0..3).map(|offset| base64_at(bytes, offset)).collect(),
+        Modifier::Base64Offset => {
+            // A part of a short text that leaves no character would be found everywhere.
+            (0..3).map(|offset| base64_at(bytes, offset)).filter(|part| !part.is_empty()).collect()
+        }
         _ => return Err(ItemError::Meaningless(name(transform))),
     })
 }

@@ -5,6 +5,7 @@ use rsigma_parser::{ConditionExpr, Quantifier, SelectorPattern};
 use super::correlation::{Occurrence, Threshold};
 use super::draft::Reference;
 use super::expression::{Number, Operator};
+use super::pattern::selects;
 
 /// Combinations of members that one condition may spell out.
 const MAX_COMBINATIONS: usize = 1_000;
@@ -162,7 +163,7 @@ pub(super) fn resolve(
             let chosen: Vec<Occurrence> = members
                 .iter()
                 .enumerate()
-                .filter(|(_, member)| pattern.matches_detection_name(&member.text))
+                .filter(|(_, member)| selects(pattern, &member.text))
                 .map(|(at, _)| Occurrence::Member(at))
                 .collect();
             if chosen.is_empty() {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use rsigma_parser::SelectorPattern;
+
 /// Lower case, one character for one, so that a part folds as it does within the whole; borrowed where nothing
 /// changes.
 #[must_use]
@@ -203,6 +205,14 @@ fn walk(parts: &[GlobPart], text: &str) -> bool {
         (part, at) = (after_star, from + next.len_utf8());
         retry = Some((after_star, at));
     }
+}
+
+/// Whether a pattern of a condition stands for the selection of this name; it may have any number of stars.
+pub(super) fn selects(pattern: &SelectorPattern, name: &str) -> bool {
+    let SelectorPattern::Pattern(pattern) = pattern else { return !name.starts_with('_') };
+    let texts = pattern.split('*').map(|text| GlobPart::Text(text.to_owned()));
+    let parts = texts.flat_map(|text| [GlobPart::Many, text]).skip(1).collect();
+    Glob::new(parts, Case::Counts).fits(name)
 }
 
 #[cfg(test)]

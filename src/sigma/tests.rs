@@ -97,6 +97,11 @@ fn faults_name_their_line() {
         ("s:\n  a|contains: ~\ncondition: s", 8, "null"),
         ("s:\n  a|base64: 'x*'\ncondition: s", 8, "wildcards"),
         ("s:\n  a|utf16: x\ncondition: s", 8, "no text"),
+        ("s:\n  a|exists: [true, false]\ncondition: s", 8, "`true` or `false`"),
+        ("s:\n  a|fieldref: 'b*'\ncondition: s", 8, "wildcards"),
+        ("s:\n  a|wide|utf16be: x\ncondition: s", 8, "cannot be combined"),
+        ("s:\n  a|base64offset: ''\ncondition: s", 8, "no value"),
+        ("s:\n  '|re': x\ncondition: s", 8, "no meaning"),
         ("s:\n  a: 1\n  a: 2\ncondition: s", 9, "twice"),
         ("s:\n  a: 1\ncondition: s\ntimeframe: 5m\nt: [", 11, "not YAML"),
     ];

@@ -19,4 +19,5 @@ mod queue;
 mod readme;
 mod reload;
 mod rules;
+mod second_opinion;
 mod watch;
