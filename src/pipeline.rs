@@ -428,6 +428,8 @@ impl Listener for Portions {
         // Nobody takes it any more once the program gives up.
         let _ = self.ready.send(Portion { alerts, room: (held, turn.ok()) });
     }
+
+    fn evidence(&mut self, _evidence: crate::detect::Evidence) {}
 }
 
 /// The bytes of alerts.

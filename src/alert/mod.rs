@@ -22,7 +22,7 @@ pub use window::excerpt;
 
 use crate::detect::{Hit, Status};
 use crate::sigma::Level;
-use document::{Document, Evidence, EventFacts, RuleFacts, masked};
+use document::{Document, EventFacts, Evidence, RuleFacts, masked};
 use summary::Facts;
 
 /// The version of the alert document. Additions keep it, any other change raises it.

@@ -118,21 +118,21 @@ impl About<'_> {
         let facts = EventFacts::of(event);
         let sentence = Facts { rule, event, outcome: &facts.call };
         let document = Document {
-                id: Alert::id_of_finding(finding),
-                version: DOCUMENT_VERSION,
-                revision: finding.revision,
-                status: Status::Match.as_str(),
-                level: rule.level.as_str(),
-                summary: sentence.summary_of_many(finding.count, finding.start),
-                time: Some(finding.time),
-                detected_at,
-                late_by: self.late_by(),
-                rule: RuleFacts::of(rule),
-                tool,
-                event_facts: &facts,
-                undecided: Vec::new(),
-                amends: None,
-                evidence: self.evidence(),
+            id: Alert::id_of_finding(finding),
+            version: DOCUMENT_VERSION,
+            revision: finding.revision,
+            status: Status::Match.as_str(),
+            level: rule.level.as_str(),
+            summary: sentence.summary_of_many(finding.count, finding.start),
+            time: Some(finding.time),
+            detected_at,
+            late_by: self.late_by(),
+            rule: RuleFacts::of(rule),
+            tool,
+            event_facts: &facts,
+            undecided: Vec::new(),
+            amends: None,
+            evidence: self.evidence(),
         };
         document.to_json()
     }

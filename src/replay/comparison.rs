@@ -26,6 +26,12 @@ pub struct Sides<T> {
     pub new: T,
 }
 
+impl<T> Sides<T> {
+    pub(super) fn map<R>(self, mut change: impl FnMut(T) -> R) -> Sides<R> {
+        Sides { old: change(self.old), new: change(self.new) }
+    }
+}
+
 /// Two sets of detections, to be compared.
 #[derive(Debug)]
 pub struct Pair {

@@ -1,10 +1,14 @@
 //! Puts outcomes back into order and tells them.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::sync::PoisonError;
 
 use super::comparison::{SideBySide, Sides};
-use super::{Audience, Found, Outcome, Summary};
+use super::evidence::{self, Told};
+use super::examine::Piles;
+use super::{Audience, Found, Outcome, Sets, Summary};
 use crate::alert::{Alert, AlertId};
 
 /// The one place where outcomes come together.
@@ -47,6 +51,52 @@ impl<'a> Desk<'a> {
             diff.finish();
         }
         (self.summary, self.told)
+    }
+
+    /// Tells what follows from the events of all objects together.
+    pub(super) fn conclude(&mut self, sets: &Sets, piles: Piles) {
+        if self.told.is_ok() {
+            self.told = self.over_many(sets, piles);
+        }
+    }
+
+    fn over_many(&mut self, sets: &Sets, piles: Piles) -> io::Result<()> {
+        let Sides { old, new } = piles.map(|pile| pile.into_inner().unwrap_or_else(PoisonError::into_inner));
+        match sets {
+            Sets::One(set) => {
+                let mut told = evidence::tell(new, set)?;
+                self.summary.weigh(&told);
+                while let Some((_, alert)) = told.next()? {
+                    self.alert(&alert)?;
+                }
+                Ok(())
+            }
+            Sets::Two(pair) => {
+                let (old, new) = (evidence::tell(old, &pair.sets.old)?, evidence::tell(new, &pair.sets.new)?);
+                self.summary.weigh(&new);
+                self.side_by_side(old, new)
+            }
+        }
+    }
+
+    fn side_by_side(&mut self, mut olds: Told, mut news: Told) -> io::Result<()> {
+        let (mut old, mut new) = (olds.next()?, news.next()?);
+        loop {
+            let order = match (&old, &new) {
+                (None, None) => return Ok(()),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+            };
+            let mut alerts = Sides { old: None, new: None };
+            if order.is_le() {
+                alerts.old = std::mem::replace(&mut old, olds.next()?).map(|(_, alert)| alert);
+            }
+            if order.is_ge() {
+                alerts.new = std::mem::replace(&mut new, news.next()?).map(|(_, alert)| alert);
+            }
+            self.pair(alerts)?;
+        }
     }
 
     fn tell(&mut self, outcome: Outcome) -> io::Result<()> {

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Mutex;
 
 use super::comparison::{Pair, Sides, Span};
+use super::evidence::{Gathering, Pile};
 use super::spool::Spool;
 use super::window::{EventTimes, Glimpse};
 use super::{Found, Outcome, Sets, Window};
 use crate::alert::{Alert, Origin, OriginKind};
 use crate::decode::Limits;
-use crate::detect::Hit;
+use crate::detect::{Evidence, Hit};
 use crate::fetch::Body;
 use crate::worker::{Examined, Inspection, Listener, Tally, Worker};
 
@@ -21,12 +23,17 @@ pub(super) struct Bench<'r> {
     sides: Sides<Worker>,
     glimpse: Glimpse<'r>,
     times: EventTimes,
+    piles: &'r Piles,
 }
 
+/// Where the evidence of all objects goes, for each set.
+pub(super) type Piles = Sides<Mutex<Pile>>;
+
 impl<'r> Bench<'r> {
-    pub(super) fn new(sets: &'r Sets, window: &'r Window, limits: Limits) -> Self {
+    pub(super) fn new(sets: &'r Sets, window: &'r Window, limits: Limits, piles: &'r Piles) -> Self {
         Self {
             sets,
+            piles,
             worker: Worker::new(limits),
             sides: Sides { old: Worker::new(limits), new: Worker::new(limits) },
             glimpse: Glimpse::new(window),
@@ -35,7 +42,7 @@ impl<'r> Bench<'r> {
     }
 
     /// Examines an object, from a path or from standard input.
-    pub(super) fn examine(&mut self, body: &mut Body, path: Option<&Path>) -> Outcome {
+    pub(super) fn examine(&mut self, task: usize, body: &mut Body, path: Option<&Path>) -> Outcome {
         let name = path.map_or_else(|| "-".to_owned(), |path| path.to_string_lossy().into_owned());
         let origin = Origin {
             kind: if path.is_some() { OriginKind::File } else { OriginKind::Stdin },
@@ -48,23 +55,23 @@ impl<'r> Bench<'r> {
             stored_at: None,
         };
         let (examined, within, found) = match self.sets {
-            Sets::One(inspection) => self.by_one(inspection, body, &origin),
-            Sets::Two(pair) => self.by_two(pair, body, &origin),
+            Sets::One(inspection) => self.by_one(task, inspection, body, &origin),
+            Sets::Two(pair) => self.by_two(task, pair, body, &origin),
         };
         Outcome::Read { name, examined: Box::new(examined), within, found }
     }
 
-    fn by_one(&mut self, set: &Inspection, body: &mut Body, origin: &Origin<'_>) -> Examination {
-        let window = self.glimpse.window();
-        let mut teller = Teller { glimpse: &mut self.glimpse, within: 0, alerts: Spooling::new(window) };
+    fn by_one(&mut self, task: usize, set: &Inspection, body: &mut Body, origin: &Origin<'_>) -> Examination {
+        let alerts = self.spooling(task).new;
+        let mut teller = Teller { glimpse: &mut self.glimpse, within: 0, alerts };
         let examined = self.worker.examine(set, body, origin, None, &mut teller);
         let Teller { within, alerts, .. } = teller;
         (examined, within, alerts.finish().map(Found::Alerts))
     }
 
     /// The object is split once, and each of its records goes to both sets.
-    fn by_two(&mut self, pair: &Pair, body: &mut Body, origin: &Origin<'_>) -> Examination {
-        let window = self.glimpse.window();
+    fn by_two(&mut self, task: usize, pair: &Pair, body: &mut Body, origin: &Origin<'_>) -> Examination {
+        let alerts = self.spooling(task);
         let mut teller = PairTeller {
             pair,
             workers: &mut self.sides,
@@ -73,7 +80,7 @@ impl<'r> Bench<'r> {
             within: 0,
             span: Span::default(),
             tally: Tally::default(),
-            alerts: Sides { old: Spooling::new(window), new: Spooling::new(window) },
+            alerts,
         };
         let mut examined = self.worker.examine(&pair.splitting, body, origin, None, &mut teller);
         let PairTeller { within, span, tally, alerts, .. } = teller;
@@ -83,6 +90,12 @@ impl<'r> Bench<'r> {
         examined.tally.repaired += tally.repaired;
         let spools = alerts.old.finish().and_then(|old| Ok(Sides { old, new: alerts.new.finish()? }));
         (examined, within, spools.map(|spools| Found::Pairs(spools, span)))
+    }
+
+    fn spooling(&self, task: usize) -> Sides<Spooling<'r>> {
+        let (window, piles) = (self.glimpse.window(), self.piles);
+        let spooling = |pile| Spooling::new(window, Gathering::new(pile, task));
+        Sides { old: spooling(&piles.old), new: spooling(&piles.new) }
     }
 }
 
@@ -95,14 +108,16 @@ struct Spooling<'w> {
     record: u64,
     spool: Spool,
     spooled: io::Result<()>,
+    evidence: Gathering<'w>,
 }
 
 impl<'w> Spooling<'w> {
-    fn new(window: &'w Window) -> Self {
-        Self { window, record: 0, spool: Spool::new(), spooled: Ok(()) }
+    fn new(window: &'w Window, evidence: Gathering<'w>) -> Self {
+        Self { window, record: 0, spool: Spool::new(), spooled: Ok(()), evidence }
     }
 
     fn finish(self) -> io::Result<Spool> {
+        self.evidence.finish()?;
         self.spooled.map(|()| self.spool)
     }
 }
@@ -120,6 +135,14 @@ impl Listener for Spooling<'_> {
         if self.spooled.is_ok() {
             self.spooled = self.spool.push(self.record, &alert);
         }
+    }
+
+    fn evidence(&mut self, evidence: Evidence) {
+        self.evidence.push(self.record, &evidence);
+    }
+
+    fn untimed(&mut self) {
+        self.evidence.untimed();
     }
 }
 
@@ -142,6 +165,14 @@ impl Listener for Teller<'_, '_> {
 
     fn alert(&mut self, alert: Alert) {
         self.alerts.alert(alert);
+    }
+
+    fn evidence(&mut self, evidence: Evidence) {
+        self.alerts.evidence(evidence);
+    }
+
+    fn untimed(&mut self) {
+        self.alerts.untimed();
     }
 }
 
@@ -177,5 +208,9 @@ impl Listener for PairTeller<'_, '_> {
 
     fn alert(&mut self, _alert: Alert) {
         // The set that splits the object has no detections.
+    }
+
+    fn evidence(&mut self, _evidence: Evidence) {
+        // As above.
     }
 }

@@ -7,8 +7,10 @@
 
 mod comparison;
 mod desk;
+mod evidence;
 mod examine;
 mod patient;
+mod sorter;
 mod spool;
 mod summary;
 mod turns;
@@ -34,7 +36,7 @@ use crate::sigma::Rule;
 use crate::worker::{Examined, Inspection};
 use comparison::Span;
 use desk::Desk;
-use examine::Bench;
+use examine::{Bench, Piles};
 use patient::Patient;
 use spool::Spool;
 use turns::{Running, Turns};
@@ -138,18 +140,21 @@ pub fn replay(
     let summary = Summary { window: window.to_string(), diff, ..Summary::default() };
     let desk = Mutex::new(Desk::new(summary, audience));
     let running = Running::new(jobs);
+    let piles = Piles::default();
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 let _running = running.one(&turns);
-                work(&tasks, &turns, sets, window, stop, &desk);
+                work(&tasks, &turns, sets, window, stop, &desk, &piles);
             });
         }
         while running.wait(PROGRESS_EVERY) {
             lock(&desk).progress(tasks.len());
         }
     });
-    let (mut summary, told) = desk.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
+    let mut desk = desk.into_inner().unwrap_or_else(PoisonError::into_inner);
+    desk.conclude(sets, piles);
+    let (mut summary, told) = desk.finish();
     summary.interrupted = stop.load(Ordering::Relaxed) || told.is_err();
     summary.elapsed_s = started.elapsed().as_secs_f64();
     (summary, told)
@@ -211,8 +216,9 @@ fn work(
     window: &Window,
     stop: &Arc<AtomicBool>,
     desk: &Mutex<Desk<'_>>,
+    piles: &Piles,
 ) {
-    let mut bench = Bench::new(sets, window, sets.limits());
+    let mut bench = Bench::new(sets, window, sets.limits(), piles);
     let (mut opened, mut buffer) = (None, Vec::new());
     loop {
         // A worker that holds a task does not wait for others.
@@ -232,15 +238,15 @@ fn work(
                 let mut body = Body::Stream(Box::new(Patient::stdin(stop)));
                 // Whoever pipes something in has chosen how much it is.
                 let limits = Limits { inflated: u64::MAX, ..sets.limits() };
-                Bench::new(sets, window, limits).examine(&mut body, None)
+                Bench::new(sets, window, limits, piles).examine(number, &mut body, None)
             }
             Opened::Pipe(path) => {
                 let mut body = Body::Stream(Box::new(Patient::pipe(path, stop)));
-                bench.examine(&mut body, Some(path))
+                bench.examine(number, &mut body, Some(path))
             }
             Opened::File(path, file) => match file.read(std::mem::take(&mut buffer)) {
                 Ok(Fetched { mut body, .. }) => {
-                    let outcome = bench.examine(&mut body, Some(path));
+                    let outcome = bench.examine(number, &mut body, Some(path));
                     if let Body::Whole(bytes) = body {
                         buffer = bytes;
                     }

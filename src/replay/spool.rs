@@ -32,18 +32,7 @@ impl Spool {
     }
 
     pub(super) fn push(&mut self, record: u64, alert: &Alert) -> io::Result<()> {
-        let mut head = Vec::with_capacity(64);
-        head.extend(record.to_le_bytes());
-        head.extend(alert.id.bytes());
-        head.push(u8::from(alert.status == Status::Undecided));
-        head.extend([alert.level as u8, u8::from(alert.is_withheld)]);
-        head.extend(alert.time.map_or(i64::MIN, Timestamp::as_microsecond).to_le_bytes());
-        for text in [&*alert.rule, alert.document.as_str()] {
-            head.extend((text.len() as u64).to_le_bytes());
-        }
-        self.file.write_all(&head)?;
-        self.file.write_all(alert.rule.as_bytes())?;
-        self.file.write_all(alert.document.as_bytes())?;
+        self.file.write_all(&write(record, alert))?;
         self.alerts += 1;
         Ok(())
     }
@@ -69,26 +58,44 @@ impl Rows {
             return Ok(None);
         }
         self.left -= 1;
-        let reader = &mut self.reader;
-        let record = u64::from_le_bytes(array(reader)?);
-        let id = AlertId::from_bytes(array(reader)?);
-        let [undecided, level, withheld] = array(reader)?;
-        let micros = i64::from_le_bytes(array(reader)?);
-        let lengths = [array(reader)?, array(reader)?].map(u64::from_le_bytes);
-        let rule = text(reader, lengths[0])?;
-        let document = text(reader, lengths[1])?;
-        let alert = Alert {
-            id,
-            revision: 1,
-            status: if undecided == 0 { Status::Match } else { Status::Undecided },
-            level: Level::ALL[usize::from(level)],
-            is_withheld: withheld != 0,
-            rule: rule.into(),
-            time: Timestamp::from_microsecond(micros).ok().filter(|_| micros != i64::MIN),
-            document,
-        };
-        Ok(Some(Row { record, alert }))
+        read(&mut self.reader).map(Some)
     }
+}
+
+/// An alert in bytes.
+pub(super) fn write(record: u64, alert: &Alert) -> Vec<u8> {
+    let texts = [&*alert.rule, alert.document.as_str()];
+    let mut bytes = Vec::with_capacity(64 + texts.iter().map(|text| text.len()).sum::<usize>());
+    bytes.extend(record.to_le_bytes());
+    bytes.extend(alert.id.bytes());
+    bytes.push(u8::from(alert.status == Status::Undecided));
+    bytes.extend([alert.level as u8, u8::from(alert.is_withheld)]);
+    bytes.extend(alert.time.map_or(i64::MIN, Timestamp::as_microsecond).to_le_bytes());
+    texts.iter().for_each(|text| bytes.extend((text.len() as u64).to_le_bytes()));
+    texts.iter().for_each(|text| bytes.extend(text.as_bytes()));
+    bytes
+}
+
+/// Reads what was written.
+pub(super) fn read(reader: &mut impl Read) -> io::Result<Row> {
+    let record = u64::from_le_bytes(array(reader)?);
+    let id = AlertId::from_bytes(array(reader)?);
+    let [undecided, level, withheld] = array(reader)?;
+    let micros = i64::from_le_bytes(array(reader)?);
+    let lengths = [array(reader)?, array(reader)?].map(u64::from_le_bytes);
+    let rule = text(reader, lengths[0])?;
+    let document = text(reader, lengths[1])?;
+    let alert = Alert {
+        id,
+        revision: 1,
+        status: if undecided == 0 { Status::Match } else { Status::Undecided },
+        level: Level::ALL[usize::from(level)],
+        is_withheld: withheld != 0,
+        rule: rule.into(),
+        time: Timestamp::from_microsecond(micros).ok().filter(|_| micros != i64::MIN),
+        document,
+    };
+    Ok(Row { record, alert })
 }
 
 fn array<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {

@@ -6,6 +6,7 @@ use std::io;
 use serde::Serialize;
 
 use super::comparison::Comparison;
+use super::evidence::Told;
 use super::{Found, Outcome};
 use crate::alert::Alert;
 use crate::detect::Status;
@@ -39,6 +40,8 @@ pub struct Summary {
     pub rules: BTreeMap<String, u64>,
     /// Alerts that were not told again: their id was told before.
     pub repeats: u64,
+    /// What took no part in detections over more than one event, or was dropped there, by cause.
+    pub left_out: BTreeMap<&'static str, u64>,
     /// Files that were passed over, by class.
     pub skipped: BTreeMap<&'static str, u64>,
     /// What could not be read, or not to its end.
@@ -79,6 +82,12 @@ impl Summary {
     pub fn is_complete(&self) -> bool {
         let nothing = self.objects == 0 || self.records == 0 || self.within == 0;
         self.unreadable.is_empty() && self.undecodable.is_empty() && !nothing
+    }
+
+    /// Takes over what became of evidence.
+    pub(super) fn weigh(&mut self, told: &Told) {
+        let causes = told.tally.causes().into_iter().chain([("untimed", told.untimed)]);
+        self.left_out = causes.filter(|(_, count)| *count > 0).collect();
     }
 
     /// Adds what became of a task; what was found in an object is still to be told.

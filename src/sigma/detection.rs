@@ -301,8 +301,7 @@ fn resolve(condition: &ConditionExpr, selections: &[(String, Expression)]) -> Ex
             Expression::Selection(index.expect("conditions were checked to name known selections"))
         }
         ConditionExpr::Selector { quantifier, pattern } => {
-            let named =
-                |(_, (name, _)): &(usize, &(String, Expression))| selects(pattern, name);
+            let named = |(_, (name, _)): &(usize, &(String, Expression))| selects(pattern, name);
             let chosen: Vec<Expression> =
                 selections.iter().enumerate().filter(named).map(|(i, _)| Expression::Selection(i)).collect();
             match quantifier {

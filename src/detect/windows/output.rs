@@ -38,6 +38,24 @@ pub struct Tally {
     pub rows_not_restored: u64,
 }
 
+impl Tally {
+    /// What took no part or was dropped, by cause; each under a short name from a closed set.
+    #[must_use]
+    pub fn causes(&self) -> [(&'static str, u64); 9] {
+        [
+            ("no-group", self.no_group),
+            ("no-value", self.no_value),
+            ("too-late", self.too_late),
+            ("seen-without-room", self.seen_without_room),
+            ("evicted-groups", self.evicted_groups),
+            ("evicted-rows", self.evicted_rows),
+            ("evicted-held", self.evicted_held),
+            ("excerpts-without-room", self.excerpts_without_room),
+            ("rows-not-restored", self.rows_not_restored),
+        ]
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) findings: Vec<Finding>,

@@ -1,0 +1,160 @@
+//! Detections over more than one event in a replay: their evidence is sorted by event time after the pass, and one
+//! engine takes it from the first event to the last. Lateness plays no part.
+
+use std::io;
+use std::sync::Mutex;
+
+use jiff::Timestamp;
+
+use super::lock;
+use super::sorter::{Row, Sorted, Sorter};
+use super::spool;
+use crate::alert::Alert;
+use crate::detect::windows::{Engine, Journaling, Step, Tally};
+use crate::detect::{Evidence, Finding};
+use crate::event::Parser;
+use crate::worker::Inspection;
+
+/// The first bytes of evidence, which sort like it: time, event and rule.
+const ORDER: usize = 28;
+/// Bytes of evidence of one object that are gathered before they are handed over.
+const AT_ONCE: usize = 256 << 10;
+/// Rows of evidence in a step of the engine.
+const STEP: usize = 4_096;
+
+/// The evidence of all objects.
+#[derive(Debug, Default)]
+pub(super) struct Pile {
+    rows: Sorter,
+    /// Hits that are none because their events have no time.
+    untimed: u64,
+}
+
+/// Gathers the evidence of one object.
+#[derive(Debug)]
+pub(super) struct Gathering<'p> {
+    pile: &'p Mutex<Pile>,
+    /// The number of the object's task, by which equal evidence of several objects has an order.
+    task: usize,
+    rows: Vec<Row>,
+    bytes: usize,
+    untimed: u64,
+    handed_over: io::Result<()>,
+}
+
+impl<'p> Gathering<'p> {
+    pub(super) fn new(pile: &'p Mutex<Pile>, task: usize) -> Self {
+        Self { pile, task, rows: Vec::new(), bytes: 0, untimed: 0, handed_over: Ok(()) }
+    }
+
+    pub(super) fn untimed(&mut self) {
+        self.untimed += 1;
+    }
+
+    pub(super) fn push(&mut self, record: u64, evidence: &Evidence) {
+        let mut value = Vec::new();
+        evidence.write(&mut value);
+        let key = [&value[..ORDER], &(self.task as u64).to_be_bytes(), &record.to_be_bytes()].concat();
+        self.bytes += value.len();
+        self.rows.push(Row { key, value });
+        if self.bytes >= AT_ONCE {
+            self.hand_over();
+        }
+    }
+
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.hand_over();
+        self.handed_over
+    }
+
+    fn hand_over(&mut self) {
+        self.bytes = 0;
+        if self.rows.is_empty() && self.untimed == 0 || self.handed_over.is_err() {
+            return;
+        }
+        let mut pile = lock(self.pile);
+        pile.untimed += std::mem::take(&mut self.untimed);
+        self.handed_over = self.rows.drain(..).try_for_each(|row| pile.rows.push(row));
+    }
+}
+
+/// What all evidence of a replay comes to.
+pub(super) struct Told {
+    alerts: Sorted,
+    next: Option<Row>,
+    /// What became of the evidence.
+    pub(super) tally: Tally,
+    /// Hits that were none because their events have no time.
+    pub(super) untimed: u64,
+}
+
+/// Has the engine of a set take all evidence.
+pub(super) fn tell(pile: Pile, set: &Inspection) -> io::Result<Told> {
+    let Pile { rows, untimed } = pile;
+    let mut engine = Engine::new(set.detections.feeds().clone(), Journaling::Off);
+    let mut told = Teller { set, parser: Parser::default(), alerts: Sorter::default() };
+    let mut evidence = rows.sorted()?;
+    loop {
+        let step = next_step(&mut evidence)?;
+        let Some(last) = step.last().map(|evidence| evidence.time) else { break };
+        told.all(engine.step(step, last))?;
+    }
+    told.all(engine.step([], Timestamp::MAX))?;
+    let mut alerts = told.alerts.sorted()?;
+    Ok(Told { next: alerts.next()?, alerts, tally: *engine.tally(), untimed })
+}
+
+fn next_step(sorted: &mut Sorted) -> io::Result<Vec<Evidence>> {
+    let mut step = Vec::new();
+    while step.len() < STEP
+        && let Some(row) = sorted.next()?
+    {
+        let read = Evidence::read(&mut row.value.as_slice());
+        step.push(read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?);
+    }
+    Ok(step)
+}
+
+/// Turns findings into alerts.
+struct Teller<'s> {
+    set: &'s Inspection,
+    parser: Parser,
+    alerts: Sorter,
+}
+
+impl Teller<'_> {
+    fn all(&mut self, step: Step) -> io::Result<()> {
+        step.findings.into_iter().try_for_each(|finding| self.one(finding))
+    }
+
+    fn one(&mut self, finding: Finding) -> io::Result<()> {
+        let Inspection { detections, tool, .. } = self.set;
+        let Some(rule) = detections.rule(&finding.detection) else { return Ok(()) };
+        // Of several revisions the last is told, as the only one.
+        let revision = finding.revision;
+        let alert =
+            Alert::of_finding(&Finding { revision: 1, ..finding }, rule, None, tool, &mut self.parser);
+        self.alerts.push(Row { key: key(&alert, revision), value: spool::write(0, &alert) })
+    }
+}
+
+/// The order in which alerts about more than one event are told: by time, detection and id.
+fn key(alert: &Alert, revision: u32) -> Vec<u8> {
+    let micros = alert.time.map_or(i64::MIN, Timestamp::as_microsecond);
+    let time = (micros.cast_unsigned() ^ 1 << 63).to_be_bytes();
+    [&time[..], alert.rule.as_bytes(), &[0], &alert.id.bytes(), &revision.to_be_bytes()].concat()
+}
+
+impl Told {
+    /// The next alert with what its order is known by; none after the last.
+    pub(super) fn next(&mut self) -> io::Result<Option<(Vec<u8>, Alert)>> {
+        loop {
+            let Some(Row { mut key, value }) = self.next.take() else { return Ok(None) };
+            self.next = self.alerts.next()?;
+            key.truncate(key.len() - size_of::<u32>());
+            if self.next.as_ref().is_none_or(|next| !next.key.starts_with(&key)) {
+                return Ok(Some((key, spool::read(&mut value.as_slice())?.alert)));
+            }
+        }
+    }
+}
