@@ -18,3 +18,4 @@ mod queue;
 mod readme;
 mod rules;
 mod watch;
+mod windows;
