@@ -168,13 +168,13 @@ fn note(step: &Step, told: &mut BTreeMap<Id, u64>) {
 
 /// What a durable state would hold.
 #[derive(Debug, Default)]
-struct Stored(BTreeMap<(Arc<str>, Box<[u8]>), Box<[u8]>>);
+struct Stored(BTreeMap<(Arc<str>, Box<[u8]>), StoredRow>);
 
 impl Stored {
     fn apply(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
-                Change::Write(row) => drop(self.0.insert((row.detection, row.key), row.value)),
+                Change::Write(row) => drop(self.0.insert((Arc::clone(&row.detection), row.key.clone()), row)),
                 Change::Remove { detection, prefix } => {
                     self.0.retain(|(other, key), _| *other != detection || !key.starts_with(&prefix));
                 }
@@ -182,14 +182,9 @@ impl Stored {
         }
     }
 
+    /// In another order than they were written in.
     fn rows(&self) -> Vec<StoredRow> {
-        let row = |((detection, key), value): (&(Arc<str>, Box<[u8]>), &Box<[u8]>)| StoredRow {
-            detection: Arc::clone(detection),
-            key: key.clone(),
-            value: value.clone(),
-        };
-        // In another order than they were written in.
-        self.0.iter().rev().map(row).collect()
+        self.0.values().rev().cloned().collect()
     }
 }
 
