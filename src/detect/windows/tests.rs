@@ -163,6 +163,10 @@ fn note(step: &Step, told: &mut BTreeMap<Id, u64>) {
         );
         assert!(finding.listed.len() <= LISTED);
         assert!(finding.revision == 2 || !finding.listed.is_empty());
+        if finding.kind == FindingKind::FirstSeen {
+            let excerpt = finding.listed[0].excerpt.as_deref().unwrap();
+            assert!(excerpt.contains(&finding.time.to_string()), "not the event that was first: {finding:?}");
+        }
     }
 }
 
@@ -338,6 +342,16 @@ proptest! {
     ) {
         let mut rules: Vec<Rule> = RULES.map(rule).into();
         rules.push(correlation("z", kind, &RULES, &[], minutes * 60));
+        let expected = expected(&rules, &calls);
+        prop_assert_eq!(&run(&rules, &calls, &arrival), &expected);
+        prop_assert_eq!(&run(&rules, &calls, &sorted(&calls)), &expected);
+    }
+
+    #[test]
+    fn chains_in_order_are_the_oracle((calls, arrival) in calls_and_arrival(160), slots in 2_i64..4) {
+        let members = ["a", "b", "a", "c", "b"];
+        let mut rules: Vec<Rule> = RULES.map(rule).into();
+        rules.push(correlation("z", CorrelationKind::TemporalOrdered, &members, &[], slots * 660));
         let expected = expected(&rules, &calls);
         prop_assert_eq!(&run(&rules, &calls, &arrival), &expected);
         prop_assert_eq!(&run(&rules, &calls, &sorted(&calls)), &expected);
