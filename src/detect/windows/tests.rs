@@ -420,6 +420,19 @@ fn a_listing_has_the_newest_hits_and_one_of_each_member() {
 }
 
 #[test]
+fn a_late_hit_hides_no_chain() {
+    let rules =
+        [rule("a"), rule("b"), correlation("z", CorrelationKind::TemporalOrdered, &["a", "b"], &[], 30 * 60)];
+    // Enough to have a counter, which the late hit meets.
+    let mut calls: Vec<Call> = (0..40).map(|minute| call(minute, 0, None)).collect();
+    calls.extend([call(20, 0, None), call(60, 1, None)]);
+    let arrival = Arrival { order: (0..calls.len()).collect(), steps: vec![(1, false)] };
+    let told = run(&rules, &calls, &arrival);
+    assert_eq!(told, expected(&rules, &calls));
+    assert_eq!(told.len(), 1);
+}
+
+#[test]
 fn what_takes_no_part_is_counted() {
     let kind = || CorrelationKind::ValueSum(FieldPath::new("n"), at_least(1));
     let rules = [rule("a"), correlation("z", kind(), &["a"], &["user"], 600)];
