@@ -21,3 +21,4 @@ mod reload;
 mod rules;
 mod second_opinion;
 mod watch;
+mod windows;

@@ -207,7 +207,7 @@ mod tests {
                 Fact::Spent,
             ]
             .into(),
-            excerpt: (rule % 2 == 0).then(|| "{\"a\":1}".into()),
+            excerpt: rule.is_multiple_of(2).then(|| "{\"a\":1}".into()),
         }
     }
 

@@ -226,8 +226,9 @@ pub(super) fn fact<'t, P>(
 impl Counted<FieldPath> {
     fn of(kind: &CorrelationKind) -> Self {
         match kind {
-            CorrelationKind::EventCount(_) | CorrelationKind::Temporal(_) => Counted::Hit,
-            CorrelationKind::TemporalOrdered => Counted::Hit,
+            CorrelationKind::EventCount(_)
+            | CorrelationKind::Temporal(_)
+            | CorrelationKind::TemporalOrdered => Counted::Hit,
             CorrelationKind::ValueCount(paths, _) => Counted::Values(paths.clone()),
             CorrelationKind::ValueSum(path, _)
             | CorrelationKind::ValueAverage(path, _)

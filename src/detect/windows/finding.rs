@@ -34,7 +34,8 @@ pub struct Finding {
     pub count: u64,
     /// What a threshold was compared with: a count, a sum, a mean, a percentile.
     pub measured: Option<f64>,
-    /// The hits that are listed, the oldest first; at most [`LISTED`] and one for each member. The others are `count` less them.
+    /// The hits that are listed, the oldest first: the newest, at most [`LISTED`], and one of each member. The others
+    /// are `count` less them. In revision 2 those that are still kept, which may be none.
     pub listed: Vec<Listed>,
     /// Whether the firing point lies behind the watermark: evidence came late.
     pub late: bool,

@@ -68,13 +68,13 @@ impl FirstSights {
             Some(earliest) if time >= *earliest => output.tally.duplicate += 1,
             Some(earliest) => {
                 *earliest = time;
-                self.note(sight, time, turn, output);
+                note(sight, time, turn, output);
                 self.replace_held(sight, arrival, turn, output);
             }
             None if full => output.tally.seen_without_room += 1,
             None => {
                 seen.insert(sight.hash, time);
-                self.note(sight, time, turn, output);
+                note(sight, time, turn, output);
                 if sight.period < current {
                     // What was seen in the period before that is gone.
                     output.tally.too_late += 1;
@@ -100,11 +100,6 @@ impl FirstSights {
 
     fn learnt(&self, turn: Turn<'_>) -> Moment {
         self.origin.map_or(Moment(i64::MAX), |origin| origin.plus(turn.seen.learn))
-    }
-
-    fn note(&self, sight: Sight, time: Moment, turn: Turn<'_>, output: &mut Output) {
-        let key = Key::Seen(sight.period, sight.hash);
-        output.journal.write(&turn.ask.detection, key, || moment_bytes(time));
     }
 
     /// A value that was not yet seen in its period: tells it, holds it, or lets it go.
@@ -208,6 +203,12 @@ impl FirstSights {
         }
         Ok(())
     }
+}
+
+/// Writes down when a value was first seen.
+fn note(sight: Sight, time: Moment, turn: Turn<'_>, output: &mut Output) {
+    let key = Key::Seen(sight.period, sight.hash);
+    output.journal.write(&turn.ask.detection, key, || moment_bytes(time));
 }
 
 fn finding(sight: Sight, time: Moment, held: Held, turn: Turn<'_>) -> Finding {
