@@ -15,7 +15,7 @@
 //! |---|---|
 //! | [`event`] | a record as detections see it: a lazy, borrowed view |
 //! | [`sigma`] | Sigma documents → compiled detections |
-//! | [`detect`] | compiled detections × event → hits; the index and its oracle |
+//! | [`detect`] | compiled detections × event → hits; the index and its oracle; what many hits say together |
 //! | [`decode`] | an object's bytes → its records |
 //! | [`announce`] | every shape of announcement; what becomes of a message |
 //! | [`fetch`] | what a store of objects is |
