@@ -23,8 +23,11 @@ pub(super) struct WindowFacts<'f> {
     /// The fields by which events are grouped, with their values.
     #[serde(serialize_with = "map")]
     group: Vec<(&'f str, &'f str)>,
+    /// The value that was seen for the first time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'f str>,
     period: Timestamp,
-    /// What a threshold was compared with.
+    /// What a threshold was compared with, unless it was the count.
     #[serde(skip_serializing_if = "Option::is_none")]
     measured: Option<f64>,
 }
@@ -107,6 +110,11 @@ impl Alert {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "only compared with what was made in the same way")]
+fn count(finding: &Finding) -> f64 {
+    finding.count as f64
+}
+
 /// Everything that an alert about many events says.
 struct About<'a> {
     finding: &'a Finding,
@@ -156,9 +164,10 @@ impl About<'_> {
             window: WindowFacts {
                 start: finding.start,
                 end: finding.listed.last().map_or(finding.time, |last| last.time.max(finding.time)),
+                value: finding.values.iter().nth(finding.names.len()),
                 group: names.zip(finding.values.iter()).collect(),
                 period: finding.period,
-                measured: finding.measured,
+                measured: finding.measured.filter(|measured| *measured != count(finding)),
             },
             events: listed.collect(),
             origin: excerpts.iter().rev().flatten().next().map(|excerpt| excerpt.origin),
