@@ -30,7 +30,7 @@ pub fn evaluate(condition: &Condition, event: &Event<'_>) -> Verdict {
     expression(&condition.root, condition, event)
 }
 
-fn expression(expression: &Expression, condition: &Condition, event: &Event<'_>) -> Verdict {
+pub(super) fn expression(expression: &Expression, condition: &Condition, event: &Event<'_>) -> Verdict {
     let part = |part: &Expression| self::expression(part, condition, event);
     match expression {
         Expression::All(parts) => extreme(parts.iter().map(part), Verdict::No).unwrap_or(Verdict::Yes),

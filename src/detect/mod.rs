@@ -9,9 +9,11 @@ mod evaluate;
 mod index;
 mod need;
 mod table;
+mod trace;
 
 pub use evaluate::{Verdict, evaluate};
 pub use index::Narrowing;
+pub use trace::{Found, Step, Trace, trace};
 
 use crate::event::{Event, Keys, Parser, Record, Sightings, Undecodable};
 use crate::sigma::Rule;

@@ -12,6 +12,7 @@ mod item;
 mod pattern;
 mod rule;
 mod template;
+mod wording;
 mod yaml;
 
 use std::collections::HashMap;
