@@ -28,6 +28,7 @@
 //! | [`watch`] | a folder as a source of announcements |
 //! | [`aws`] | SQS and S3; the only place that names their crates |
 //! | [`rulebook`] | which detections run |
+//! | [`review`] | whether a detection can be trusted: what it covers, its cases, why it matches, what looks wrong |
 //! | [`config`] | file, environment and flags → one checked configuration |
 //! | [`metrics`] | what happened, counted |
 //! | [`ration`] | how often a warning is told |
@@ -55,6 +56,7 @@
 //! | intake | alert, announce, fetch, metrics |
 //! | worker | alert, decode, detect, event, fetch |
 //! | rulebook | event, sigma |
+//! | review | alert, decode, detect, event, fetch, folder, sigma |
 //! | watch | announce, clock, folder, intake, metrics, ration |
 //! | aws | alert, announce, clock, config, fetch, intake, metrics |
 //! | admin | intake, metrics |
@@ -98,6 +100,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod ration;
 pub mod replay;
+pub mod review;
 pub mod rulebook;
 pub mod sigma;
 pub mod state;

@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 pub use actor::{Actor, ActorKind};
 pub use id::AlertId;
+pub use mask::masked_value;
 pub use sink::*;
 pub use summary::is_deceptive;
 pub use target::Target;

@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 use crate::support::root;
 
 /// Which of our modules each module may import.
-const MAY_IMPORT: [(&str, &[&str]); 22] = [
+const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("event", &[]),
     ("sigma", &["event"]),
     ("detect", &["event", "sigma"]),
@@ -25,6 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("intake", &["alert", "announce", "fetch", "metrics"]),
     ("worker", &["alert", "decode", "detect", "event", "fetch"]),
     ("rulebook", &["event", "sigma"]),
+    ("review", &["alert", "decode", "detect", "event", "fetch", "folder", "sigma"]),
     ("watch", &["announce", "clock", "folder", "intake", "metrics", "ration"]),
     ("aws", &["alert", "announce", "clock", "config", "fetch", "intake", "metrics"]),
     ("admin", &["intake", "metrics"]),

@@ -1,12 +1,29 @@
 //! `trailhound rules`
 
+mod coverage;
+mod explain;
+mod export;
+mod test;
+
 use serde_json::json;
 
-use super::terminal::{complain, grouped, plain, print, say, table};
-use super::{Exit, RulesArgs};
+use super::terminal::{self, complain, grouped, plain, print, say, table};
+use super::{Exit, ExplainArgs, ExportArgs, RulesArgs, RulesCommand, TestArgs};
 use crate::detect::{self, Narrowing};
 use crate::rulebook::Rulebook;
 use crate::sigma::Rule;
+
+/// Answers one of the questions about rules.
+pub(super) fn answer(command: &RulesCommand) -> Exit {
+    match command {
+        RulesCommand::Check(args) => check(args),
+        RulesCommand::List(args) => list(args),
+        RulesCommand::Coverage(args) => coverage::coverage(args),
+        RulesCommand::Test(args) => test::test(args),
+        RulesCommand::Explain(args) => explain::explain(args),
+        RulesCommand::Export(args) => export::export(args),
+    }
+}
 
 /// The pack, or what the user names.
 fn open(args: &RulesArgs) -> Rulebook {
@@ -14,7 +31,7 @@ fn open(args: &RulesArgs) -> Rulebook {
 }
 
 /// Compiles rules and reports everything that is wrong with them.
-pub(super) fn check(args: &RulesArgs) -> Exit {
+fn check(args: &RulesArgs) -> Exit {
     let book = open(args);
     let warnings: Vec<(&Rule, &str)> = book
         .rules
@@ -37,7 +54,7 @@ pub(super) fn check(args: &RulesArgs) -> Exit {
             return exit;
         }
     } else {
-        book.faults.iter().for_each(|fault| complain(&plain(&fault.to_string())));
+        complain_of(&book);
         for (rule, warning) in &warnings {
             say(&plain(&format!("warning: {}: {warning}", rule.place)));
         }
@@ -72,7 +89,7 @@ fn warnings(rule: &Rule) -> Vec<&'static str> {
 }
 
 /// Lists the rules that run.
-pub(super) fn list(args: &RulesArgs) -> Exit {
+fn list(args: &RulesArgs) -> Exit {
     let book = open(args);
     let text = if args.json {
         let rules: Vec<_> = book
@@ -99,6 +116,11 @@ pub(super) fn list(args: &RulesArgs) -> Exit {
     if let Err(exit) = print(&text) {
         return exit;
     }
+    if complain_of(&book) { Exit::USAGE } else { Exit::OK }
+}
+
+/// Tells what is wrong with the rules; whether something is.
+fn complain_of(book: &Rulebook) -> bool {
     book.faults.iter().for_each(|fault| complain(&plain(&fault.to_string())));
-    if book.faults.is_empty() { Exit::OK } else { Exit::USAGE }
+    !book.faults.is_empty()
 }
