@@ -57,6 +57,12 @@ pub fn tree(trace: &Trace<'_>) -> String {
 }
 
 fn write_tree(trace: &Trace<'_>, depth: usize, text: &mut String) {
+    // A list of one says no more than the one.
+    if let Step::All(parts) | Step::Any(parts) = &trace.step
+        && let [only] = &parts[..]
+    {
+        return write_tree(only, depth, text);
+    }
     text.push_str(&format!("{}{} {}\n", "  ".repeat(depth), mark(trace.verdict), label(&trace.step)));
     parts(&trace.step).for_each(|part| write_tree(part, depth + 1, text));
 }

@@ -4,8 +4,11 @@
 //! Nothing here runs while events flow, and nothing writes to a terminal: answers are values and texts that the
 //! command line shows.
 
+pub mod calls;
 pub mod cases;
 pub mod coverage;
 pub mod explanation;
+pub mod fields;
 pub mod junit;
+pub mod lint;
 pub mod records;
