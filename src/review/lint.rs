@@ -4,6 +4,8 @@
 //! A comment `# rsigma-disable NAME` in a file switches a lint off for it, `# rsigma-disable-next-line NAME` for one
 //! line; without a name all of them.
 
+use std::collections::HashSet;
+
 use rsigma_parser::{
     InlineSuppressions, LintConfig, Severity, lint_yaml_str_with_config, parse_inline_suppressions,
 };
@@ -102,7 +104,12 @@ impl Document<'_> {
         let length = self.end.saturating_sub(self.rule.place.line).min(lines.len());
         let text: String =
             lines[..length].iter().filter(|line| **line != "---").map(|line| format!("{line}\n")).collect();
-        let config = LintConfig { tag_namespaces: vec!["cis".to_owned()], ..LintConfig::default() };
+        let config = LintConfig {
+            tag_namespaces: vec!["cis".to_owned()],
+            // Here null in a list says what it seems to say: absent, or null.
+            disabled_rules: HashSet::from(["null_in_value_list".to_owned()]),
+            ..LintConfig::default()
+        };
         let warnings = lint_yaml_str_with_config(&text, &config).into_iter();
         let grave =
             warnings.filter(|warning| matches!(warning.severity, Severity::Error | Severity::Warning));

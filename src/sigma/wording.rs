@@ -102,8 +102,7 @@ impl Display for TimePart {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{RuleFile, compile};
-    use crate::sigma::Expression;
+    use super::super::{Expression, RuleFile, Test, compile};
 
     fn wording(item: &str) -> String {
         let text = format!(
@@ -111,9 +110,15 @@ mod tests {
         );
         let compiled = compile(&[RuleFile { name: "x".into(), text, named: false }]);
         let condition = compiled.rules[0].condition().unwrap().clone();
-        let Expression::All(items) = &condition.selections[0].1 else { panic!("{condition:?}") };
-        let Expression::Field(_, test) = &items[0] else { panic!("{items:?}") };
-        test.to_string()
+        first(&condition.selections[0].1).to_string()
+    }
+
+    fn first(part: &Expression) -> &Test {
+        match part {
+            Expression::All(parts) | Expression::Any(parts) => first(&parts[0]),
+            Expression::Field(_, test) => test,
+            part => panic!("{part:?}"),
+        }
     }
 
     #[test]

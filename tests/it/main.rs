@@ -17,4 +17,5 @@ mod detections;
 mod queue;
 mod readme;
 mod rules;
+mod rules_tools;
 mod watch;
