@@ -80,7 +80,7 @@
 //! # What is deliberately absent
 //!
 //! Correlations, grouping and first-seen detections are refused when rules are loaded; durable state, replay
-//! from S3, integrity checks and the audit commands answer that they are not available.
+//! from S3 and integrity checks answer that they are not available.
 
 pub mod admin;
 pub mod alert;

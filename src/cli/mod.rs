@@ -194,7 +194,7 @@ struct TestArgs {
     /// Folder with the cases, laid out as the rule folder; by default fixtures/detections
     #[arg(long, value_name = "DIR")]
     fixtures: Option<PathBuf>,
-    /// Writes a report in JUnit's XML to this file
+    /// Writes a report for build servers, in the XML of `JUnit`, to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }

@@ -1,7 +1,8 @@
 //! Which calls AWS services have: a table made from the service models of botocore by `tests/models/make_calls.py`.
 //!
-//! It cannot know everything that CloudTrail records: sign-ins, events of services themselves, calls that only the
-//! console makes, services that are new. Where it cannot know it says nothing.
+//! It cannot know everything that CloudTrail records: sign-ins, events of services themselves, calls that only
+//! consoles and agents make, services that are new. So a name that nothing is known of raises no doubt; only one that
+//! is nearly a call of its source, or a call of others, does.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
@@ -48,8 +49,6 @@ pub struct Calls {
     pub edition: String,
     /// Names as they are written, by names in lower case, by sources without their domain.
     sources: HashMap<String, HashMap<String, String>>,
-    /// Of each source the first words of its calls, in lower case.
-    verbs: HashMap<String, BTreeSet<String>>,
 }
 
 /// Why an event is not to be expected.
@@ -59,8 +58,6 @@ pub enum Doubt {
     Misspelt(String),
     /// Other sources have a call of this name.
     Elsewhere(Vec<String>),
-    /// The source has calls that begin so, but none of this name.
-    Unknown,
 }
 
 impl Calls {
@@ -73,7 +70,7 @@ impl Calls {
     fn read(text: &str) -> Self {
         let mut lines = text.lines();
         let edition = lines.next().unwrap_or_default().to_owned();
-        let mut calls = Self { edition, sources: HashMap::new(), verbs: HashMap::new() };
+        let mut calls = Self { edition, sources: HashMap::new() };
         let mut sources: Vec<&str> = Vec::new();
         for line in lines {
             let Some(line) = line.strip_prefix(' ') else {
@@ -87,7 +84,6 @@ impl Calls {
                     let name = format!("{verb}{}", if rest == "." { "" } else { rest });
                     (name.to_ascii_lowercase(), name)
                 }));
-                calls.verbs.entry((*source).to_owned()).or_default().insert(verb.to_ascii_lowercase());
             }
         }
         calls
@@ -110,19 +106,12 @@ impl Calls {
             .filter(|(_, names)| names.contains_key(&plain))
             .map(|(source, _)| format!("{source}{DOMAIN}"))
             .collect();
-        if !elsewhere.is_empty() {
+        // Consoles and agents ask services what no model has.
+        let reads = ["Describe", "Get", "List"].iter().any(|verb| name.starts_with(verb));
+        if !elsewhere.is_empty() && !reads {
             return Some(Doubt::Elsewhere(elsewhere.into_iter().collect()));
         }
-        if let Some(near) = nearest(&plain, names.values()) {
-            return Some(Doubt::Misspelt(near.to_owned()));
-        }
-        let begins_as_a_call = self.verbs[source].iter().any(|verb| {
-            verb.len() > 2
-                && plain.starts_with(verb)
-                && name[verb.len()..].starts_with(|c: char| c.is_ascii_uppercase())
-        });
-        (begins_as_a_call && source != "s3" && !name.ends_with("Result") && !name.ends_with("Event"))
-            .then_some(Doubt::Unknown)
+        nearest(&plain, names.values()).map(|near| Doubt::Misspelt(near.to_owned()))
     }
 
     /// The source that is probably meant by one that does not exist.
@@ -216,6 +205,8 @@ mod tests {
             ("secretsmanager", "RotationSucceeded"),
             ("organizations", "CreateAccountResult"),
             ("ec2", "BidEvictedEvent"),
+            ("rds", "DescribeRecommendations"),
+            ("ssm", "UpdateInstanceInformation"),
             ("email", "SendEmail"),
             ("ses", "SendEmail"),
             ("nobody-knows", "CreateUser"),
@@ -233,7 +224,6 @@ mod tests {
             doubt("iam", "StopLogging"),
             Some(Doubt::Elsewhere(vec!["cloudtrail.amazonaws.com".into()]))
         );
-        assert_eq!(doubt("cloudtrail", "DeleteEverythingNow"), Some(Doubt::Unknown));
         let meant = |source| Calls::known().meant(source);
         assert_eq!(meant("cloudtrial.amazonaws.com"), None, "two letters");
         assert_eq!(meant("cloudtrai.amazonaws.com").as_deref(), Some("cloudtrail.amazonaws.com"));

@@ -61,7 +61,7 @@ fn escaped(text: &str) -> String {
             '\n' => xml.push_str("&#10;"),
             '\t' => xml.push_str("&#9;"),
             c if c < ' ' || matches!(c, '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}') => {
-                xml.push('\u{fffd}')
+                xml.push('\u{fffd}');
             }
             c => xml.push(c),
         }

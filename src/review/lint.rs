@@ -219,13 +219,15 @@ impl<'c> Scene<'c> {
         let doubts: Option<Vec<Doubt>> = sources.iter().map(|source| calls.doubt(source, name)).collect();
         let Some(doubt) = doubts.and_then(|doubts| doubts.into_iter().next()) else { return };
         let source = sources.join("`, `");
+        let edition = &calls.edition;
         let message = match doubt {
-            Doubt::Misspelt(near) => format!("`{source}` has no call `{name}`; is `{near}` meant?"),
+            Doubt::Misspelt(near) => {
+                format!("`{source}` has no call `{name}`; is `{near}` meant? ({edition})")
+            }
             Doubt::Elsewhere(others) => {
                 let others = others[..others.len().min(3)].join("`, `");
-                format!("`{source}` has no call `{name}`, but `{others}` has")
+                format!("`{source}` has no call `{name}`, but `{others}` has ({edition})")
             }
-            Doubt::Unknown => format!("`{source}` has no call `{name}` ({})", calls.edition),
         };
         self.found.push((name.to_owned(), "unknown_call", message));
     }

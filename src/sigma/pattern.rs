@@ -48,7 +48,7 @@ impl Case {
 #[derive(Debug, Clone)]
 pub struct Words {
     case: Case,
-    words: HashSet<Box<str>>,
+    compared: HashSet<Box<str>>,
     /// As the rule has them, in its order.
     written: Box<[Box<str>]>,
 }
@@ -57,7 +57,7 @@ impl Words {
     /// The set of these texts.
     pub fn new<'w>(words: impl IntoIterator<Item = &'w str>, case: Case) -> Self {
         let written: Box<[Box<str>]> = words.into_iter().map(Box::from).collect();
-        Self { case, words: written.iter().map(|word| case.apply(word).into()).collect(), written }
+        Self { case, compared: written.iter().map(|word| case.apply(word).into()).collect(), written }
     }
 
     /// The texts as the rule has them, in its order.
@@ -68,7 +68,7 @@ impl Words {
     /// Whether the text is one of them.
     #[must_use]
     pub fn contains(&self, text: &str) -> bool {
-        self.words.contains(&*self.case.apply(text))
+        self.compared.contains(&*self.case.apply(text))
     }
 
     /// Whether case counts.
@@ -78,7 +78,7 @@ impl Words {
 
     /// The texts in lower case.
     pub fn folded(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        self.words.iter().map(|word| fold(word))
+        self.compared.iter().map(|word| fold(word))
     }
 }
 

@@ -83,7 +83,7 @@ fn warnings_alone_are_a_finding() {
         json["warnings"].as_array().unwrap().iter().map(|warning| &warning["lint"]).collect();
     assert_eq!(
         (&json["rules"], &lints[..]),
-        (&1.into(), &[&"invalid_id".into(), &"looks_at_everything".into()][..])
+        (&1.into(), &[&"looks_at_everything".into(), &"invalid_id".into()][..])
     );
 }
 
