@@ -122,7 +122,7 @@ impl Calls {
             // Short names lie close together, and some sources have no calls at all.
             let known = self.sources.contains_key(label) || OPEN.contains(&label) || label.len() < 6;
             let near = (!known).then(|| nearest(label, self.sources.keys()))?;
-            return near.filter(|near| distance(near, label) == 1).map(|near| format!("{near}{DOMAIN}"));
+            return Some(format!("{}{DOMAIN}", near?));
         }
         let label = source.split('.').next().unwrap_or_default();
         let whole = format!("{label}{DOMAIN}");
@@ -151,13 +151,13 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The one that differs in at most two letters, or in case; none of short words.
+/// The one that differs in one letter or in case; a short word only in case.
 pub(super) fn nearest<'n, S: AsRef<str> + 'n>(
     word: &str,
     known: impl Iterator<Item = &'n S>,
 ) -> Option<&'n str> {
     let word = word.to_ascii_lowercase();
-    let most = if word.len() < 6 { 0 } else { 2 };
+    let most = usize::from(word.len() >= 6);
     let distances = known.map(AsRef::as_ref).filter_map(|known: &str| {
         let length = known.len().abs_diff(word.len());
         let distance = (length <= most).then(|| distance(&known.to_ascii_lowercase(), &word))?;
@@ -166,20 +166,27 @@ pub(super) fn nearest<'n, S: AsRef<str> + 'n>(
     distances.min().map(|(_, known)| known)
 }
 
-/// How many letters must be put in, left out or replaced.
+/// How many letters must be put in, left out, replaced or swapped with the next.
 fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, letter) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = at + 1;
-        for (column, known) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(*known != letter);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
+    for row in 1..=one.len() {
+        let mut next = vec![row];
+        for column in 1..=other.len() {
+            let replaced = rows[row - 1][column - 1] + usize::from(one[row - 1] != other[column - 1]);
+            let mut least = replaced.min(rows[row - 1][column] + 1).min(next[column - 1] + 1);
+            let swapped = row > 1
+                && column > 1
+                && one[row - 1] == other[column - 2]
+                && one[row - 2] == other[column - 1];
+            if swapped {
+                least = least.min(rows[row - 2][column - 2] + 1);
+            }
+            next.push(least);
         }
+        rows.push(next);
     }
-    row[other.len()]
+    rows[one.len()][other.len()]
 }
 
 #[cfg(test)]
@@ -225,8 +232,9 @@ mod tests {
             Some(Doubt::Elsewhere(vec!["cloudtrail.amazonaws.com".into()]))
         );
         let meant = |source| Calls::known().meant(source);
-        assert_eq!(meant("cloudtrial.amazonaws.com"), None, "two letters");
-        assert_eq!(meant("cloudtrai.amazonaws.com").as_deref(), Some("cloudtrail.amazonaws.com"));
+        for misspelt in ["cloudtrial.amazonaws.com", "cloudtrai.amazonaws.com"] {
+            assert_eq!(meant(misspelt).as_deref(), Some("cloudtrail.amazonaws.com"), "{misspelt}");
+        }
         assert_eq!(meant("iam.amazon.com").as_deref(), Some("iam.amazonaws.com"));
         for known in ["iam.amazonaws.com", "signin.amazonaws.com", "example.com", "tax.amazonaws.com"] {
             assert_eq!(meant(known), None, "{known}");

@@ -12,8 +12,11 @@ use walkdir::WalkDir;
 
 use crate::support::{USER_RULE, create_user, gzip, log, root, run, run_with_input, trail};
 
+/// Names and contents.
+type Files<'f> = &'f [(&'f str, &'f str)];
+
 /// A folder with these files in it.
-fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+fn folder(files: Files<'_>) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let path = folder.path().join(name);
@@ -130,7 +133,7 @@ fn the_pack_passes_its_cases_from_anywhere() {
 fn outcomes_of_cases_decide_the_exit_code() {
     let (hit, miss) = (create_user("1"), create_user("1").replace("CreateUser", "DeleteUser"));
     let list = format!("[{miss},{hit}]");
-    let cases: [(&[(&str, &str)], i32, &str); 7] = [
+    let cases: [(Files<'_>, i32, &str); 7] = [
         (&[("x/hit-a.json", &hit), ("x/miss-b.json", &miss)], 0, ""),
         (&[("x/hit-a.json", &list), ("x/miss-b.json", &miss)], 0, ""),
         (
