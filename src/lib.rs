@@ -15,7 +15,7 @@
 //! |---|---|
 //! | [`event`] | a record as detections see it: a lazy, borrowed view |
 //! | [`sigma`] | Sigma documents → compiled detections |
-//! | [`detect`] | compiled detections × event → hits; the index and its oracle |
+//! | [`detect`] | compiled detections × event → hits; the index and its oracle; what many hits say together |
 //! | [`decode`] | an object's bytes → its records |
 //! | [`announce`] | every shape of announcement; what becomes of a message |
 //! | [`fetch`] | what a store of objects is |
@@ -82,7 +82,7 @@
 //!
 //! # What is deliberately absent
 //!
-//! Durable state, replay from S3 and integrity checks answer that they are not available; a daemon reads detections
+//! Durable state, replay from S3 and integrity checks answer that they are not available. A daemon reads detections
 //! over more than one event, but only a replay runs them.
 
 pub mod admin;

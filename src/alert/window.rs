@@ -4,7 +4,7 @@
 //! the alert is made of those that were kept. Of the last one it takes who did what, as an alert about one event does.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::document::{Document, EventFacts, Evidence, RuleFacts, masked};
@@ -17,13 +17,17 @@ use crate::sigma::Rule;
 /// The window of a detection over many events.
 #[derive(Serialize)]
 pub(super) struct WindowFacts<'f> {
-    /// Open at its beginning, closed at its end.
+    /// Open at its beginning, closed at its end: the time of the last event that is listed.
     start: Timestamp,
     end: Timestamp,
     /// The fields by which events are grouped, with their values.
+    #[serde(serialize_with = "map")]
     group: Vec<(&'f str, &'f str)>,
+    /// The value that was seen for the first time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'f str>,
     period: Timestamp,
-    /// What a threshold was compared with.
+    /// What a threshold was compared with, unless it was the count.
     #[serde(skip_serializing_if = "Option::is_none")]
     measured: Option<f64>,
 }
@@ -35,6 +39,10 @@ pub(super) struct Listed<'f> {
     time: Timestamp,
     event: Option<&'f RawValue>,
     origin: Option<&'f RawValue>,
+}
+
+fn map<S: Serializer>(pairs: &[(&str, &str)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().copied())
 }
 
 /// What is kept of an event for alerts that list it.
@@ -102,6 +110,11 @@ impl Alert {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "only compared with what was made in the same way")]
+fn count(finding: &Finding) -> f64 {
+    finding.count as f64
+}
+
 /// Everything that an alert about many events says.
 struct About<'a> {
     finding: &'a Finding,
@@ -150,10 +163,11 @@ impl About<'_> {
             count: finding.count,
             window: WindowFacts {
                 start: finding.start,
-                end: finding.time,
+                end: finding.listed.last().map_or(finding.time, |last| last.time.max(finding.time)),
+                value: finding.values.iter().nth(finding.names.len()),
                 group: names.zip(finding.values.iter()).collect(),
                 period: finding.period,
-                measured: finding.measured,
+                measured: finding.measured.filter(|measured| *measured != count(finding)),
             },
             events: listed.collect(),
             origin: excerpts.iter().rev().flatten().next().map(|excerpt| excerpt.origin),

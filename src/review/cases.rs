@@ -2,18 +2,20 @@
 //! none may.
 //!
 //! Cases stand in folders that mirror the rule folder: those of `iam/user-created.yml` are
-//! `iam/user-created/hit-NAME.json` and `miss-NAME.json`, each one record, a list of them, or a log file.
+//! `iam/user-created/hit-NAME.json` and `miss-NAME.json`, each one record, a list of them, or a log file. A case is one
+//! stream of events: a detection over more than one of them sees them all, and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::explanation::{brief, explain, objections, word};
 use super::records::{self, RecordsError};
-use crate::detect::{Detections, Scratch};
+use super::stream::Stream;
+use crate::detect::Detections;
 use crate::event::Parser;
 use crate::folder;
-use crate::sigma::Rule;
+use crate::sigma::{Logic, Rule};
 
 /// Records of a case of which a failure tells why.
 const MOST_TOLD: usize = 3;
@@ -170,9 +172,8 @@ fn outcome(
     detections: &Detections,
 ) -> Result<Outcome, RecordsError> {
     let records = records::of_file(file)?;
-    let fired = fired(detections, &records)?;
-    let ours: Vec<&Rule> =
-        rules.iter().copied().filter(|rule| !rule.muted && fired.contains(&rule.id)).collect();
+    let stream = Stream::of(detections, &records)?;
+    let ours: Vec<&Rule> = rules.iter().copied().filter(|rule| stream.fired.contains(&rule.id)).collect();
     let message = match kind {
         Kind::Hit if ours.is_empty() => "expected an alert, but none was raised".to_owned(),
         Kind::Miss if !ours.is_empty() => {
@@ -182,25 +183,33 @@ fn outcome(
         Kind::Hit | Kind::Miss => return Ok(Outcome::Passed),
     };
     let told = if kind == Kind::Hit { rules } else { &ours };
-    Ok(Outcome::Failed(Failure { message, details: details(kind, told, &records) }))
+    let mut details: Vec<String> = told.iter().flat_map(|rule| counts(rule, &stream, detections)).collect();
+    if kind == Kind::Hit && stream.untimed > 0 {
+        details.push(format!("{} hit(s) without an eventTime, which take no part", stream.untimed));
+    }
+    details.extend(self::details(kind, told, &records));
+    Ok(Outcome::Failed(Failure { message, details }))
 }
 
-/// The ids of the detections that raise an alert over these records, taken as one stream.
-///
-/// # Errors
-/// A record cannot be read.
-pub fn fired(detections: &Detections, records: &[Vec<u8>]) -> Result<BTreeSet<String>, RecordsError> {
-    let mut fired = BTreeSet::new();
-    let mut scratch = Scratch::default();
-    for (index, record) in records.iter().enumerate() {
-        let mut on_hit = |hit: crate::detect::Hit<'_>| {
-            fired.insert(hit.rule.id.clone());
-        };
-        detections
-            .detect_plainly(record, &mut scratch, &mut on_hit)
-            .map_err(|error| RecordsError::Undecodable { index, error })?;
+/// How many hits a detection over more than one event saw.
+fn counts(rule: &Rule, stream: &Stream, detections: &Detections) -> Vec<String> {
+    let hits = |id: &str| stream.hits.get(id).copied().unwrap_or_default();
+    match &rule.logic {
+        Logic::Correlation(correlation) => correlation
+            .members
+            .iter()
+            .map(|member| {
+                let title = detections.rule(&member.rule).map_or(&member.rule, |member| &member.title);
+                let points = stream.findings.iter().filter(|finding| *finding.detection == *member.rule);
+                let count = hits(&member.rule) + points.count() as u64;
+                format!("{}: {count} hit(s) of {title}", rule.title)
+            })
+            .collect(),
+        Logic::Event(_) if rule.extension.first_seen.is_some() => {
+            vec![format!("{}: {} hit(s); first sights are told beyond `learn`", rule.title, hits(&rule.id))]
+        }
+        Logic::Event(_) => Vec::new(),
     }
-    Ok(fired)
 }
 
 /// For the first records what decided: the leaves that stand against a hit, the selections behind an alert.

@@ -12,3 +12,4 @@ pub mod fields;
 pub mod junit;
 pub mod lint;
 pub mod records;
+pub mod stream;

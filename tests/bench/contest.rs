@@ -81,6 +81,12 @@ impl Contender {
         self
     }
 
+    /// The same with further rules beside the embedded ones.
+    pub fn beside(mut self, rules: &Path) -> Self {
+        self.args.extend(["--detections".into(), rules.into()]);
+        self
+    }
+
     /// The same with a file as standard input.
     pub fn reading(mut self, file: &Path) -> Self {
         self.input = Some(file.to_owned());

@@ -275,7 +275,8 @@ filter:
   ours: {userIdentity.userName|expand: '%ours%'}
   condition: not ours
 ";
-    let rules = folder(&[("rule.yml", USER_RULE), ("filter.yml", filter)]);
+    let rule = format!("# rsigma-disable invalid_id\n{USER_RULE}");
+    let rules = folder(&[("rule.yml", &rule), ("filter.yml", filter)]);
     let values = folder(&[("ours.yml", "ours: [ann, 'svc-*']\n"), ("others.yml", "ours: []\n")]);
     let path = rules.path().to_str().unwrap();
     let input = log(&[create_user("1")]);

@@ -241,7 +241,8 @@ fn the_exported_pack_is_the_embedded_one() {
     let (embedded, own) =
         (Rulebook::open(&[], Pack::Runs, None), Rulebook::open(&[folder.clone().into()], Pack::Absent, None));
     assert_eq!(embedded.identity(), own.identity());
-    assert!(run(["rules", "export", &folder]).stdout.contains("77 of them unchanged"));
+    let unchanged = format!("{} of them unchanged", Rulebook::files(&[], true).len());
+    assert!(run(["rules", "export", &folder]).stdout.contains(&unchanged));
 
     let edited = path(&exported, "pack/iam/user-created.yml");
     fs::write(&edited, "edited").unwrap();

@@ -251,12 +251,12 @@ impl Group {
     }
 
     fn last_word(&mut self, at: usize, end: Moment, owner: Owner<'_>, output: &mut Output) {
-        let Period { start, first, count, told, .. } = self.periods[at];
+        let Period { first, count, told, .. } = self.periods[at];
         if count != told {
             let fire = Fire { time: first, count, measured: None };
-            let listed = self.listed(self.window(start.previous(), end.previous()), owner);
-            let start = start.time();
-            output.findings.push(Finding { revision: 2, start, listed, ..self.finding(&fire, owner) });
+            let counted = self.window(first.minus(owner.window.span), end.previous());
+            let listed = self.listed(counted, owner);
+            output.findings.push(Finding { revision: 2, listed, ..self.finding(&fire, owner) });
         }
         let period = &mut self.periods[at];
         (period.told, period.settled, period.dirty) = (count, true, true);

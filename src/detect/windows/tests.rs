@@ -423,13 +423,13 @@ fn a_listing_has_the_newest_hits_and_one_of_each_member() {
 fn a_late_hit_hides_no_chain() {
     let rules =
         [rule("a"), rule("b"), correlation("z", CorrelationKind::TemporalOrdered, &["a", "b"], &[], 30 * 60)];
-    // Enough to have a counter, which the late hit meets.
+    // Enough to have a counter, which the late hit meets when its period has fired already.
     let mut calls: Vec<Call> = (0..40).map(|minute| call(minute, 0, None)).collect();
-    calls.extend([call(20, 0, None), call(60, 1, None)]);
+    calls.extend([call(2, 1, None), call(20, 0, None), call(60, 1, None)]);
     let arrival = Arrival { order: (0..calls.len()).collect(), steps: vec![(1, false)] };
     let told = run(&rules, &calls, &arrival);
     assert_eq!(told, expected(&rules, &calls));
-    assert_eq!(told.len(), 1);
+    assert_eq!(told.len(), 2);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub enum Section {
     Small,
     /// 30, 300 and 3,000 detections.
     Detections,
+    /// Ten correlations beside the embedded pack.
+    Correlations,
     /// Sizes of objects from 1 KB to 200 MB.
     Objects,
     /// Rates of alerts.
@@ -58,6 +60,7 @@ impl Bench {
             Section::Gunzip => replayed::gunzip(self),
             Section::Small => replayed::small(self),
             Section::Detections => replayed::detections(self),
+            Section::Correlations => replayed::correlations(self),
             Section::Objects => replayed::objects(self),
             Section::Alerts => replayed::alerts(self),
             Section::Memory => replayed::memory(self),

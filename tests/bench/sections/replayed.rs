@@ -19,6 +19,8 @@ const SIZES: [(&str, u64); 6] = [
     ("10 MB", 10_000_000),
     ("200 MB", LARGEST),
 ];
+/// Ten correlations with their members.
+const CORRELATIONS: &str = include_str!("../correlations.yml");
 const LARGEST: u64 = 200_000_000;
 const MOST_OBJECTS: u64 = 100_000;
 
@@ -58,6 +60,33 @@ pub(super) fn gunzip(bench: &Bench) -> Result<()> {
         ratio(samples[3].speed_to(&samples[1])),
         ratio(samples[2].speed_to(&samples[0])),
     );
+    Ok(())
+}
+
+/// Ten correlations beside the embedded pack.
+pub(super) fn correlations(bench: &Bench) -> Result<()> {
+    let corpus = bench.ordinary()?;
+    title(
+        bench.style,
+        "Correlations",
+        "The ordinary corpus with the embedded pack, alone and with ten correlations beside it, on two jobs.",
+    );
+    let rules = bench.folder.join("correlations.yml");
+    fs::write(&rules, CORRELATIONS).with_context(|| unwritten(&rules))?;
+    let contenders = [Contender::replay(&corpus, 2), Contender::replay(&corpus, 2).beside(&rules)];
+    let samples = bench.race(&contenders)?;
+    let mut table = Table::new(&["", "time", "CPU", "records/s", "peak MB", "speed to the pack alone"]);
+    for (name, sample) in ["the pack", "with ten correlations"].into_iter().zip(&samples) {
+        table.row([
+            name.to_owned(),
+            seconds(sample.seconds().median),
+            seconds(sample.cpu().median),
+            grouped(sample.rate(corpus.records)),
+            megabytes(sample.peak()),
+            ratio(sample.speed_to(&samples[0])),
+        ]);
+    }
+    table.print(bench.style);
     Ok(())
 }
 
