@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::explanation::{brief, explain, objections, word};
+use super::explanation::{brief, event_members, explain, objections, word};
 use super::records::{self, RecordsError};
 use super::stream::Stream;
 use crate::detect::Detections;
@@ -193,20 +193,14 @@ fn outcome(
 
 /// How many hits a detection over more than one event saw.
 fn counts(rule: &Rule, stream: &Stream, detections: &Detections) -> Vec<String> {
-    let hits = |id: &str| stream.hits.get(id).copied().unwrap_or_default();
+    let hits = |rule: &Rule| stream.hits.get(&rule.id).copied().unwrap_or_default();
     match &rule.logic {
-        Logic::Correlation(correlation) => correlation
-            .members
-            .iter()
-            .map(|member| {
-                let title = detections.rule(&member.rule).map_or(&member.rule, |member| &member.title);
-                let points = stream.findings.iter().filter(|finding| *finding.detection == *member.rule);
-                let count = hits(&member.rule) + points.count() as u64;
-                format!("{}: {count} hit(s) of {title}", rule.title)
-            })
+        Logic::Correlation(_) => event_members(rule, detections.rules())
+            .into_iter()
+            .map(|member| format!("{}: {} hit(s) of {}", rule.title, hits(member), member.title))
             .collect(),
         Logic::Event(_) if rule.extension.first_seen.is_some() => {
-            vec![format!("{}: {} hit(s); first sights are told beyond `learn`", rule.title, hits(&rule.id))]
+            vec![format!("{}: {} hit(s); nothing is told while learning", rule.title, hits(rule))]
         }
         Logic::Event(_) => Vec::new(),
     }

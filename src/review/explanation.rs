@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::alert::{AlertId, masked_value};
 use crate::detect::{Elements, Found, Lack, Status, Step, Trace, Verdict, trace};
 use crate::event::{Event, FieldPath};
-use crate::sigma::{Condition, Rule};
+use crate::sigma::{Condition, Logic, Rule};
 
 /// Characters of a value that are shown.
 const MAX_VALUE: usize = 160;
@@ -28,6 +28,25 @@ pub fn alerting<'r>(rules: &'r [Rule], event: &Event<'_>, id: &str) -> Option<&'
             .any(|status| AlertId::of_event(status.as_str(), &rule.id, &key).to_string() == id)
     };
     rules.iter().find(raises)
+}
+
+/// The rules over single events whose hits a correlation sees, also through others, each once and in its order; none
+/// of another detection, and none that is not among `rules`.
+#[must_use]
+pub fn event_members<'r>(rule: &Rule, rules: &'r [Rule]) -> Vec<&'r Rule> {
+    fn collect<'r>(rule: &Rule, rules: &'r [Rule], found: &mut Vec<&'r Rule>) {
+        let Logic::Correlation(correlation) = &rule.logic else { return };
+        for member in &correlation.members {
+            match rules.iter().find(|rule| rule.id == member.rule) {
+                Some(inner) if inner.condition().is_none() => collect(inner, rules, found),
+                Some(member) if !found.iter().any(|known| known.id == member.id) => found.push(member),
+                Some(_) | None => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(rule, rules, &mut found);
+    found
 }
 
 /// What a verdict is called.

@@ -1,10 +1,11 @@
 //! What looks wrong with a detection that compiles: fields that CloudTrail never has, calls that no service has, a
-//! condition that must be tried on every record, and what the Sigma specification asks of a document.
+//! condition that must be tried on every record, and what the Sigma specification asks of a document. And what is worth
+//! knowing: which members of a correlation alert by themselves, too.
 //!
 //! A comment `# rsigma-disable NAME` in a file switches a lint off for it, `# rsigma-disable-next-line NAME` for one
 //! line; without a name all of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rsigma_parser::{
     InlineSuppressions, LintConfig, Severity, lint_yaml_str_with_config, parse_inline_suppressions,
@@ -13,11 +14,13 @@ use rsigma_parser::{
 use super::calls::{Calls, Doubt};
 use super::fields;
 use crate::detect::{Narrowing, narrowing};
-use crate::sigma::{Condition, Expression, Place, Rule, RuleFile, Test, Words};
+use crate::sigma::{Condition, Expression, Logic, Place, Rule, RuleFile, Test, Words};
 
-/// Something that looks wrong.
+/// Something that looks wrong, or is worth knowing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
+    /// Which of both.
+    pub weight: Weight,
     /// Where.
     pub place: Place,
     /// The id of the rule.
@@ -28,26 +31,38 @@ pub struct Finding {
     pub message: String,
 }
 
-/// Everything that looks wrong with these rules, by file and line; `files` are those that they stand in.
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// It looks wrong.
+    Warning,
+    /// It may be meant.
+    Note,
+}
+
+/// Everything that looks wrong with these rules, by file and line; `files` are those that they stand in, and `aside`
+/// other rules that they may name.
 #[must_use]
-pub fn lint(rules: &[Rule], files: &[RuleFile]) -> Vec<Finding> {
+pub fn lint(rules: &[Rule], aside: &[Rule], files: &[RuleFile]) -> Vec<Finding> {
+    let known: HashMap<&str, &Rule> =
+        aside.iter().chain(rules).map(|rule| (rule.id.as_str(), rule)).collect();
     let mut findings: Vec<Finding> = Vec::new();
     for file in files {
         let here: Vec<&Rule> = rules.iter().filter(|rule| rule.place.file == file.name).collect();
         if !here.is_empty() {
-            findings.extend(lint_file(&here, file));
+            findings.extend(lint_file(&here, &known, file));
         }
     }
     findings
 }
 
-fn lint_file(rules: &[&Rule], file: &RuleFile) -> Vec<Finding> {
+fn lint_file(here: &[&Rule], known: &HashMap<&str, &Rule>, file: &RuleFile) -> Vec<Finding> {
     let suppressions = parse_inline_suppressions(&file.text);
     let mut findings: Vec<Finding> = Vec::new();
-    for (at, rule) in rules.iter().enumerate() {
-        let end = rules.get(at + 1).map_or(usize::MAX, |next| next.place.line);
-        let document = Document { rule, text: &file.text, end };
+    for rule in here {
+        let document = Document { rule, text: &file.text };
         findings.extend(document.findings());
+        findings.extend(document.members(known));
         findings.extend(document.specification());
     }
     findings.retain(|finding| !is_suppressed(&suppressions, finding));
@@ -66,11 +81,10 @@ fn is_suppressed(suppressions: &InlineSuppressions, finding: &Finding) -> bool {
             .is_some_and(|names| names.as_ref().is_none_or(|names| names.contains(&finding.lint)))
 }
 
-/// A rule and the lines in which it stands: from its place to before `end`.
+/// A rule and the file in which it stands.
 struct Document<'d> {
     rule: &'d Rule,
     text: &'d str,
-    end: usize,
 }
 
 impl Document<'_> {
@@ -100,10 +114,7 @@ impl Document<'_> {
 
     /// What the specification asks of a document, beside what compiling asks.
     fn specification(&self) -> Vec<Finding> {
-        let lines: Vec<&str> = self.text.lines().skip(self.rule.place.line - 1).collect();
-        let length = self.end.saturating_sub(self.rule.place.line).min(lines.len());
-        let text: String =
-            lines[..length].iter().filter(|line| **line != "---").map(|line| format!("{line}\n")).collect();
+        let text: String = self.lines().map(|(_, line)| format!("{line}\n")).collect();
         let config = LintConfig {
             tag_namespaces: vec!["cis".to_owned()],
             // Here null in a list says what it seems to say: absent, or null.
@@ -118,22 +129,54 @@ impl Document<'_> {
                 let line = warning.span.map_or(0, |span| span.start_line as usize);
                 let place = Place { file: self.rule.place.file.clone(), line: self.rule.place.line + line };
                 let (rule, lint) = (self.rule.id.clone(), warning.rule.to_string());
-                Finding { place, rule, lint, message: warning.message }
+                Finding { weight: Weight::Warning, place, rule, lint, message: warning.message }
             })
             .collect()
     }
 
+    /// Which members of a correlation go on alerting by themselves although it does not say `generate`.
+    fn members(&self, known: &HashMap<&str, &Rule>) -> Vec<Finding> {
+        let Logic::Correlation(correlation) = &self.rule.logic else { return Vec::new() };
+        let members = correlation.members.iter().filter_map(|member| known.get(member.rule.as_str()));
+        let note = |member: &&Rule| {
+            let why = if member.place.file == self.rule.place.file {
+                "another correlation says `generate: true`"
+            } else {
+                "it stands in another file; `generate: true` says that this is meant"
+            };
+            let message =
+                format!("its member `{}` ({}) also alerts by itself: {why}", member.title, member.place);
+            let names = [Some(member.id.as_str()), member.name.as_deref()];
+            let written = names.into_iter().flatten().find(|name| self.line_of(name).is_some());
+            let finding = self.finding(written.unwrap_or("rules"), "member_alerts", message);
+            Finding { weight: Weight::Note, ..finding }
+        };
+        members.filter(|member| !correlation.generate && !member.muted).map(note).collect()
+    }
+
+    /// The document's lines from its first key on, with their numbers.
+    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        let first = self.rule.place.line;
+        let lines = (1..).zip(self.text.lines()).skip(first - 1);
+        lines.take_while(move |(line, text)| *line == first || !text.starts_with("---"))
+    }
+
     /// A finding at the line that has the word, or at the rule's first one.
     fn finding(&self, word: &str, lint: &str, message: String) -> Finding {
-        let (file, first) = (self.rule.place.file.clone(), self.rule.place.line);
+        let file = self.rule.place.file.clone();
+        let line = self.line_of(word).unwrap_or(self.rule.place.line);
+        let (place, rule, lint) = (Place { file, line }, self.rule.id.clone(), lint.to_owned());
+        Finding { weight: Weight::Warning, place, rule, lint, message }
+    }
+
+    /// The first line that has the word, comments left out.
+    fn line_of(&self, word: &str) -> Option<usize> {
         let has_word = |line: &str| {
             let line = line.split(" #").next().unwrap_or_default();
             !line.trim_start().starts_with('#')
                 && line.split(|c: char| !(c.is_alphanumeric() || "._-".contains(c))).any(|part| part == word)
         };
-        let mut lines = (1..).zip(self.text.lines()).skip(first - 1).take_while(|(line, _)| *line < self.end);
-        let line = lines.find(|(_, text)| !word.is_empty() && has_word(text)).map_or(first, |(line, _)| line);
-        Finding { place: Place { file, line }, rule: self.rule.id.clone(), lint: lint.to_owned(), message }
+        self.lines().find(|(_, text)| !word.is_empty() && has_word(text)).map(|(line, _)| line)
     }
 }
 
@@ -251,7 +294,7 @@ mod tests {
         let file = RuleFile { name: "x".into(), text: text.to_owned(), named: false };
         let compiled = compile(std::slice::from_ref(&file));
         assert!(compiled.problems.is_empty(), "{:?}", compiled.problems);
-        let findings = lint(&compiled.rules, &[file]);
+        let findings = lint(&compiled.rules, &[], &[file]);
         findings.into_iter().map(|finding| (finding.place.line, finding.lint)).collect()
     }
 

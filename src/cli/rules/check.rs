@@ -3,43 +3,63 @@
 use serde_json::json;
 
 use super::{Exit, RulesArgs, complain_of, grouped, open, plain, print, say};
-use crate::review::lint::{Finding, lint};
+use crate::review::lint::{Finding, Weight, lint};
 use crate::rulebook::Rulebook;
+use crate::sigma::Rule;
 
 /// Compiles rules and reports everything that is wrong with them, or looks wrong.
 pub(super) fn check(args: &RulesArgs) -> Exit {
     let book = open(&args.paths, args.values.as_deref());
-    let findings = lint(&book.rules, &Rulebook::files(&args.paths, args.paths.is_empty()));
+    let findings =
+        lint(&book.rules, &pack_beside(args), &Rulebook::files(&args.paths, args.paths.is_empty()));
+    let warnings = findings.iter().filter(|finding| finding.weight == Weight::Warning).count();
     let answer = if args.json {
         format!("{:#}\n", as_json(&book, &findings))
     } else {
         complain_of(&book);
-        for Finding { place, message, lint, .. } in &findings {
-            say(&plain(&format!("{place}: warning: {message} [{lint}]")));
+        for Finding { weight, place, message, lint, .. } in &findings {
+            say(&plain(&format!("{place}: {}: {message} [{lint}]", word(*weight))));
         }
-        sum(&book, findings.len())
+        sum(&book, warnings)
     };
     if let Err(exit) = print(&answer) {
         return exit;
     }
-    match (book.faults.is_empty(), findings.is_empty()) {
+    match (book.faults.is_empty(), warnings == 0) {
         (false, _) => Exit::USAGE,
         (true, false) => Exit::FINDING,
         (true, true) => Exit::OK,
     }
 }
 
+/// The pack, where the user's rules are checked and may name those of the pack.
+fn pack_beside(args: &RulesArgs) -> Vec<Rule> {
+    if args.paths.is_empty() { Vec::new() } else { open(&[], args.values.as_deref()).rules }
+}
+
+fn word(weight: Weight) -> &'static str {
+    match weight {
+        Weight::Warning => "warning",
+        Weight::Note => "note",
+    }
+}
+
 fn as_json(book: &Rulebook, findings: &[Finding]) -> serde_json::Value {
-    let warning = |finding: &Finding| {
-        json!({
-            "place": finding.place.to_string(), "file": &*finding.place.file, "line": finding.place.line,
-            "id": finding.rule, "lint": finding.lint, "warning": finding.message,
-        })
+    let of = |weight: Weight| -> Vec<serde_json::Value> {
+        let findings = findings.iter().filter(|finding| finding.weight == weight);
+        let json = |finding: &Finding| {
+            json!({
+                "place": finding.place.to_string(), "file": &*finding.place.file, "line": finding.place.line,
+                "id": finding.rule, "lint": finding.lint, word(weight): finding.message,
+            })
+        };
+        findings.map(json).collect()
     };
     json!({
         "rules": book.rules.len(),
         "errors": book.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "warnings": findings.iter().map(warning).collect::<Vec<_>>(),
+        "warnings": of(Weight::Warning),
+        "notes": of(Weight::Note),
         "skipped": {
             "other_source": book.skipped.other_source, "retired": book.skipped.retired,
             "disabled": book.skipped.disabled, "repeated": book.skipped.repeated,

@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{Exit, ExplainArgs, complain, complain_of, open, plain, print};
+use super::{Exit, ExplainArgs, complain, complain_of, open, plain, print, say};
+use crate::alert::Alert;
+use crate::detect::Detections;
+use crate::detect::windows::EventHash;
 use crate::event::{Event, Parser};
 use crate::fetch::Body;
 use crate::review::explanation::{self, word};
 use crate::review::records::{self, RecordsError};
+use crate::review::stream::Stream;
 use crate::rulebook::{Pack, Rulebook};
-use crate::sigma::Rule;
+use crate::sigma::{Condition, Rule};
 
 /// Explains why a rule matches an event or not.
 pub(super) fn explain(args: &ExplainArgs) -> Exit {
@@ -20,6 +24,7 @@ pub(super) fn explain(args: &ExplainArgs) -> Exit {
         Ok(text) => print(&text).err().unwrap_or(Exit::OK),
         Err(problem) => {
             complain(&plain(&problem.to_string()));
+            problem.instead().iter().for_each(|command| say(&plain(&format!("  {command}"))));
             Exit::USAGE
         }
     }
@@ -30,8 +35,14 @@ pub(super) fn explain(args: &ExplainArgs) -> Exit {
 enum Problem {
     #[error("no rule has the id `{0}`, and no file is called so")]
     NoRule(String),
-    #[error("no record of the object raises the alert `{0}`; is its rule among the detections?")]
+    #[error(
+        "no record of the object raises the alert `{0}` by itself; is its rule among the detections? An alert about more than one event names in `events` the rule that each of them hit: explain that rule on that event"
+    )]
     NoAlert(String),
+    #[error(
+        "the alert `{id}` of `{title}` is about more than one event; what can be explained is why each is a hit:"
+    )]
+    AlertOfMany { id: String, title: String, instead: Vec<String> },
     #[error("{event}: {error}")]
     Event {
         event: String,
@@ -42,10 +53,22 @@ enum Problem {
     Several { event: String, count: usize },
     #[error("{event}: there is no record {index}; the last one is {last}")]
     NoRecord { event: String, index: usize, last: usize },
-    #[error("`{0}` has no condition on single events")]
-    NoCondition(String),
+    #[error(
+        "`{title}` is a correlation: it sees hits of other rules, no events; what can be explained are its members:"
+    )]
+    Correlation { title: String, instead: Vec<String> },
     #[error("the rules are broken")]
     Broken,
+}
+
+impl Problem {
+    /// The commands that explain something related.
+    fn instead(&self) -> &[String] {
+        match self {
+            Problem::AlertOfMany { instead, .. } | Problem::Correlation { instead, .. } => instead,
+            _ => &[],
+        }
+    }
 }
 
 fn answer(args: &ExplainArgs) -> Result<String, Problem> {
@@ -55,7 +78,7 @@ fn answer(args: &ExplainArgs) -> Result<String, Problem> {
         if complain_of(&book) {
             return Err(Problem::Broken);
         }
-        return explain_event(&book.rules.iter().collect::<Vec<_>>(), args);
+        return explain_file(&book.rules, args);
     } else {
         // A broken rule elsewhere does not keep this one from being explained.
         let book = Rulebook::open(&args.detections, Pack::Runs, args.values.as_deref());
@@ -63,8 +86,11 @@ fn answer(args: &ExplainArgs) -> Result<String, Problem> {
         book.rules
     };
     match rules.iter().find(|rule| rule.id == args.rule) {
-        Some(rule) => explain_event(&[rule], args),
-        None if is_alert_id(&args.rule) => explain_alert(&rules, args),
+        Some(rule) => match rule.condition() {
+            Some(condition) => explain_event(&[(rule, condition)], args),
+            None => Err(correlation(rule, &rules, args)),
+        },
+        None if is_alert_id(&args.rule) => explain_alert(rules, args),
         None => Err(Problem::NoRule(args.rule.clone())),
     }
 }
@@ -73,8 +99,47 @@ fn is_alert_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// Explains every rule of a file on the event, as far as it sees events.
+fn explain_file(rules: &[Rule], args: &ExplainArgs) -> Result<String, Problem> {
+    let single: Vec<_> = rules.iter().filter_map(|rule| Some((rule, rule.condition()?))).collect();
+    for rule in rules.iter().filter(|rule| rule.condition().is_none()) {
+        if single.is_empty() {
+            // Its members stand elsewhere.
+            let book = Rulebook::open(&args.detections, Pack::Runs, args.values.as_deref());
+            return Err(correlation(rule, &book.rules, args));
+        }
+        let title = &rule.title;
+        say(&plain(&format!("note: `{title}` is a correlation: it sees hits of other rules, no events")));
+    }
+    explain_event(&single, args)
+}
+
+/// That a correlation cannot be explained, and what can.
+fn correlation(rule: &Rule, rules: &[Rule], args: &ExplainArgs) -> Problem {
+    let event = args.event.to_string_lossy();
+    let members = explanation::event_members(rule, rules);
+    let instead = members.iter().map(|member| command(member, &event, args)).collect();
+    Problem::Correlation { title: rule.title.clone(), instead }
+}
+
+/// The command that explains a rule on an event, found where this one was.
+fn command(rule: &Rule, event: &str, args: &ExplainArgs) -> String {
+    let mut words = vec!["trailhound rules explain".to_owned(), quoted(&rule.id), quoted(event)];
+    let detections = args.detections.iter().map(|path| ("--detections", path));
+    for (flag, path) in detections.chain(args.values.iter().map(|path| ("--values", path))) {
+        words.push(format!("{flag} {}", quoted(&path.to_string_lossy())));
+    }
+    format!("{}    # {}", words.join(" "), rule.title)
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./#:@%+=".contains(c);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// Explains every rule of a list on the event.
-fn explain_event(rules: &[&Rule], args: &ExplainArgs) -> Result<String, Problem> {
+fn explain_event(rules: &[(&Rule, &Condition)], args: &ExplainArgs) -> Result<String, Problem> {
     let (path, wanted) = split(&args.event);
     let records = read(&path)?;
     let event = path.display().to_string();
@@ -86,24 +151,45 @@ fn explain_event(rules: &[&Rule], args: &ExplainArgs) -> Result<String, Problem>
     let last = records.len() - 1;
     let record = records.get(index).ok_or(Problem::NoRecord { event: event.clone(), index, last })?;
     let mut text = String::new();
-    for rule in rules {
-        text.push_str(&told(rule, record, &format!("{event}#{index}"), args.json)?);
+    for (rule, condition) in rules {
+        text.push_str(&told(rule, condition, record, &format!("{event}#{index}"), args.json)?);
     }
     Ok(text)
 }
 
 /// Finds the record of an object that raises an alert, and explains its rule.
-fn explain_alert(rules: &[Rule], args: &ExplainArgs) -> Result<String, Problem> {
+fn explain_alert(rules: Vec<Rule>, args: &ExplainArgs) -> Result<String, Problem> {
     let path = PathBuf::from(&args.event);
     let id = args.rule.to_ascii_lowercase();
+    let records = read(&path)?;
     let mut parser = Parser::default();
-    for (index, record) in read(&path)?.iter().enumerate() {
-        let found = parser.parse(record, |event| explanation::alerting(rules, &event, &id));
-        if let Ok(Some(rule)) = found {
-            return told(rule, record, &format!("{}#{index}", path.display()), args.json);
+    for (index, record) in records.iter().enumerate() {
+        let found = parser.parse(record, |event| explanation::alerting(&rules, &event, &id));
+        if let Ok(Some(rule)) = found
+            && let Some(condition) = rule.condition()
+        {
+            return told(rule, condition, record, &format!("{}#{index}", path.display()), args.json);
         }
     }
-    Err(Problem::NoAlert(args.rule.clone()))
+    Err(about_many(&Detections::new(rules), &records, args)
+        .unwrap_or_else(|| Problem::NoAlert(args.rule.clone())))
+}
+
+/// That the records raise an alert only together, and what can be explained of them.
+fn about_many(detections: &Detections, records: &[Vec<u8>], args: &ExplainArgs) -> Option<Problem> {
+    let id = args.rule.to_ascii_lowercase();
+    let stream = Stream::of(detections, records).ok()?;
+    let finding = stream.findings.iter().find(|finding| Alert::id_of_finding(finding).to_string() == id)?;
+    let mut parser = Parser::default();
+    let hashes: Vec<Option<EventHash>> =
+        records.iter().map(|record| parser.parse(record, |event| EventHash::of(&event.key())).ok()).collect();
+    let instead = finding.listed.iter().filter_map(|listed| {
+        let index = hashes.iter().position(|hash| *hash == Some(listed.event))?;
+        let event = format!("{}#{index}", args.event.to_string_lossy());
+        Some(command(detections.rule(&listed.rule)?, &event, args))
+    });
+    let title = detections.rule(&finding.detection)?.title.clone();
+    Some(Problem::AlertOfMany { id: args.rule.clone(), title, instead: instead.collect() })
 }
 
 /// A file and the index behind it, unless the file is called so.
@@ -125,8 +211,13 @@ fn read(path: &Path) -> Result<Vec<Vec<u8>>, Problem> {
     records.map_err(|error| Problem::Event { event: path.display().to_string(), error })
 }
 
-fn told(rule: &Rule, record: &[u8], place: &str, json: bool) -> Result<String, Problem> {
-    let condition = rule.condition().ok_or_else(|| Problem::NoCondition(rule.id.clone()))?;
+fn told(
+    rule: &Rule,
+    condition: &Condition,
+    record: &[u8],
+    place: &str,
+    json: bool,
+) -> Result<String, Problem> {
     let explain = |event: Event<'_>| {
         let trace = explanation::explain(condition, &event);
         let text = |key| event.text(&[key]).unwrap_or_default().into_owned();
