@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::evaluate::holds_alone;
-use super::need::{Anchor, Demand, Leaf, Need, Reach, Sharpness};
+use super::need::{Anchor, Demand, Leaf, Need, Reach, Sharpness, is_frequent};
 use super::table::{Memo, Table, Texts};
 use crate::event::{FieldPath, Keys, Others, Place, Raw, Record, Scalar, Sightings};
 use crate::sigma::Condition;
@@ -181,7 +181,7 @@ impl Index {
     /// How the index narrows a detection, for people who write rules.
     pub(super) fn narrowing(condition: &Condition) -> Narrowing {
         match Need::of(condition).0.first().map(Demand::sharpness) {
-            Some(Sharpness::EventName) => Narrowing::EventName,
+            Some(Sharpness::EventName | Sharpness::EventNames) => Narrowing::EventName,
             Some(Sharpness::EventSource) => Narrowing::EventSource,
             Some(Sharpness::Anywhere) => Narrowing::Text,
             Some(_) => Narrowing::Field,
@@ -192,20 +192,6 @@ impl Index {
 
 /// Detections that may share a frequent name of an event before their other demands come first.
 const CROWD: usize = 4;
-/// How the names begin of which every account has many events.
-const FREQUENT: [&str; 10] = [
-    "assume",
-    "decrypt",
-    "describe",
-    "encrypt",
-    "generatedatakey",
-    "get",
-    "head",
-    "invoke",
-    "list",
-    "putobject",
-];
-
 /// Where many detections ask for the same frequent name, those that also ask for a text of another field are better
 /// found by that.
 fn spread_crowds(needs: &mut [Need]) {
@@ -215,8 +201,7 @@ fn spread_crowds(needs: &mut [Need]) {
         need.0[0].words().for_each(|name| *crowds.entry(name.into_owned()).or_default() += 1);
     }
     for need in needs.iter_mut().filter(|need| named(need)) {
-        let frequent = |name: &str| FREQUENT.iter().any(|beginning| name.starts_with(beginning));
-        let crowded = need.0[0].words().any(|name| frequent(&name) && crowds[&*name] > CROWD);
+        let crowded = need.0[0].words().any(|name| is_frequent(&name) && crowds[&*name] > CROWD);
         let other = need.0.iter().position(|demand| {
             matches!(demand.sharpness(), Sharpness::Words | Sharpness::Pattern) && demand.field().is_some()
         });
@@ -245,7 +230,7 @@ impl Asked {
     fn limit_values(&mut self, tables: &[Table]) {
         for (key, uses) in self.uses.iter().enumerate() {
             let tables = uses.iter().filter(|what| **what != Use::Name).map(|what| match *what {
-                Use::Table(table, _) => tables[table].only_words(),
+                Use::Table(table, _) => tables[table].beginnings(),
                 Use::Name | Use::Omission(_) => None,
             });
             let words: Option<Vec<_>> = tables.collect();

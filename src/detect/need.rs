@@ -60,6 +60,8 @@ const BROAD: [&str; 8] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sharpness {
     EventName,
+    /// How the event's name begins, where few names begin so.
+    EventNames,
     Words,
     Pattern,
     EventSource,
@@ -204,6 +206,7 @@ impl Anchor {
             Anchor::Field { reach: Reach::Exact, .. } => Sharpness::Absence,
             Anchor::Field { path, leaf, .. } => match (path.as_str(), &leaf.test) {
                 ("eventName", Test::Equals(_)) => Sharpness::EventName,
+                ("eventName", Test::Like(globs)) if begin_seldom(globs) => Sharpness::EventNames,
                 ("eventSource", Test::Equals(_)) => Sharpness::EventSource,
                 (path, Test::Equals(words)) if BROAD.contains(&path) && !is_root(words) => Sharpness::Broad,
                 (_, Test::Equals(_)) => Sharpness::Words,
@@ -229,6 +232,31 @@ impl Anchor {
             Anchor::Anywhere(_) => true,
         }
     }
+}
+
+/// How the names begin of which every account has many events.
+const FREQUENT: [&str; 10] = [
+    "assume",
+    "decrypt",
+    "describe",
+    "encrypt",
+    "generatedatakey",
+    "get",
+    "head",
+    "invoke",
+    "list",
+    "putobject",
+];
+
+/// Whether every account has many events of this name, in lower case.
+pub(super) fn is_frequent(name: &str) -> bool {
+    FREQUENT.iter().any(|beginning| name.starts_with(beginning))
+}
+
+/// Whether every pattern says how the name begins, and few events have such names.
+fn begin_seldom(globs: &Globs) -> bool {
+    let seldom = |text: &str| !is_frequent(text) && !FREQUENT.iter().any(|name| name.starts_with(text));
+    globs.beginnings().is_some_and(|texts| texts.iter().all(|text| text.len() >= 4 && seldom(text)))
 }
 
 /// Whether the only word is the type of the root user, which is rare.

@@ -1,5 +1,6 @@
 //! From a value of a field to the detections that it may mean.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -23,6 +24,8 @@ pub(super) struct Table {
     longest_word: usize,
     /// Parts of texts.
     parts: Option<Texts>,
+    /// How the only texts begin that mean anything, in lower case, if that can be said of all tests.
+    beginnings: Option<Vec<Box<[u8]>>>,
     patterns: Patterns,
     networks: Vec<(IpNet, Number)>,
     /// Tests that are made one by one.
@@ -70,6 +73,7 @@ impl Table {
             words: HashMap::default(),
             longest_word: 0,
             parts: None,
+            beginnings: (reach == Reach::Loose).then(Vec::new),
             patterns: Patterns::default(),
             networks: Vec::new(),
             leaves: Vec::new(),
@@ -95,6 +99,11 @@ impl Table {
     }
 
     fn add(&mut self, number: Number, leaf: Leaf, parts: &mut HashMap<String, Vec<Number>>) {
+        match (beginnings_of(&leaf), &mut self.beginnings) {
+            (Some(more), Some(known)) => known.extend(more),
+            (None, known) => *known = None,
+            (Some(_), None) => {}
+        }
         match &leaf.test {
             Test::Equals(words) if !leaf.negated => {
                 for word in words.folded() {
@@ -190,9 +199,9 @@ impl Table {
         candidates.extend(self.unclear_parts.iter().flat_map(|parts| parts.numbers.iter().flatten()));
     }
 
-    /// The only texts that mean anything, in lower case, if there are no others.
-    pub(super) fn only_words(&self) -> Option<impl Iterator<Item = &[u8]>> {
-        (self.has_words_only() && !self.is_exact()).then(|| self.words.keys().map(|word| &**word))
+    /// How the only texts begin that mean anything, in lower case, if that can be said.
+    pub(super) fn beginnings(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        self.beginnings.as_ref().map(|beginnings| beginnings.iter().map(|beginning| &**beginning))
     }
 
     fn has_words_only(&self) -> bool {
@@ -206,6 +215,16 @@ impl Table {
     pub(super) fn memo(&self) -> Memo {
         let slots = if self.has_words_only() { 0 } else { SLOTS };
         Memo { slots: vec![Slot::EMPTY; slots], lower: Vec::new() }
+    }
+}
+
+/// How the texts begin for which a leaf may hold, in lower case; none if any text may.
+fn beginnings_of(leaf: &Leaf) -> Option<Vec<Box<[u8]>>> {
+    let boxed = |text: Cow<'_, str>| text.as_bytes().into();
+    match &leaf.test {
+        Test::Equals(words) if !leaf.negated => Some(words.folded().map(boxed).collect()),
+        Test::Like(globs) if !leaf.negated => Some(globs.beginnings()?.into_iter().map(boxed).collect()),
+        _ => None,
     }
 }
 

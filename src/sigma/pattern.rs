@@ -118,6 +118,11 @@ impl Globs {
     pub fn literals(&self) -> impl Iterator<Item = impl Iterator<Item = Cow<'_, str>>> {
         self.globs.iter().map(Glob::literals)
     }
+
+    /// For each pattern the text with which every match begins, in lower case; none if a pattern has no such text.
+    pub fn beginnings(&self) -> Option<Vec<Cow<'_, str>>> {
+        self.globs.iter().map(Glob::beginning).collect()
+    }
 }
 
 /// A pattern with wildcards that must match a whole text.
@@ -203,6 +208,13 @@ impl Glob {
             GlobPart::Text(text) => Some(fold(text)),
             GlobPart::One | GlobPart::Many => None,
         })
+    }
+
+    fn beginning(&self) -> Option<Cow<'_, str>> {
+        match self.parts.first() {
+            Some(GlobPart::Text(text)) => Some(fold(text)),
+            _ => None,
+        }
     }
 
     fn only_text(&self) -> &str {

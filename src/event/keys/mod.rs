@@ -135,7 +135,7 @@ impl Keys {
         })
     }
 
-    /// Only texts that equal one of these, whatever their case, are of interest behind a key.
+    /// Only texts that begin with one of these, whatever their case, are of interest behind a key.
     pub fn limit_values<'w>(&mut self, key: usize, words: impl Iterator<Item = &'w [u8]>, others: Others) {
         self.all[key].beginnings = Beginnings::new(words).map(Box::new);
         self.all[key].others = others;
