@@ -29,6 +29,7 @@
 //! | [`aws`] | SQS and S3; the only place that names their crates |
 //! | [`rulebook`] | which detections run |
 //! | [`reload`] | detections read again while the daemon runs |
+//! | [`review`] | whether a detection can be trusted: what it covers, its cases, why it matches, what looks wrong |
 //! | [`config`] | file, environment and flags → one checked configuration |
 //! | [`metrics`] | what happened, counted |
 //! | [`ration`] | how often a warning is told |
@@ -57,6 +58,7 @@
 //! | worker | alert, decode, detect, event, fetch |
 //! | rulebook | event, sigma |
 //! | reload | alert, config, detect, metrics, rulebook, worker |
+//! | review | alert, decode, detect, event, fetch, folder, sigma |
 //! | watch | announce, clock, folder, intake, metrics, ration |
 //! | aws | alert, announce, clock, config, fetch, intake, metrics |
 //! | admin | intake, metrics |
@@ -80,8 +82,8 @@
 //!
 //! # What is deliberately absent
 //!
-//! Correlations, grouping and first-seen detections are read, but do not run yet; durable state, replay from S3,
-//! integrity checks and the audit commands answer that they are not available.
+//! Durable state, replay from S3 and integrity checks answer that they are not available. A daemon reads detections
+//! over more than one event, but only a replay runs them.
 
 pub mod admin;
 pub mod alert;
@@ -102,6 +104,7 @@ pub mod pipeline;
 pub mod ration;
 pub mod reload;
 pub mod replay;
+pub mod review;
 pub mod rulebook;
 pub mod sigma;
 pub mod state;

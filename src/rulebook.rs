@@ -97,6 +97,15 @@ impl Rulebook {
         Self { rules, faults, skipped }
     }
 
+    /// The rule files themselves, of the pack, if wanted, and of the user's files and folders. What cannot be read is
+    /// left out here, for [`Rulebook::open`] tells it.
+    #[must_use]
+    pub fn files(paths: &[PathBuf], with_pack: bool) -> Vec<RuleFile> {
+        let mut files = if with_pack { pack_files() } else { Vec::new() };
+        files.extend(paths.iter().flat_map(|path| read(path, &mut Vec::new())));
+        files
+    }
+
     /// What the set of detections is known by: the first 16 digits of SHA-256 over their hashes, and which of
     /// them are muted.
     #[must_use]

@@ -59,6 +59,16 @@ pub(super) fn is_secret(key: &str) -> bool {
     SECRETS.iter().any(|secret| secret.bytes().next_back() == last && ends_so(secret))
 }
 
+/// A value found at a path, as compact JSON with known secrets masked.
+#[must_use]
+pub fn masked_value(path: &str, value: crate::event::Value<'_>) -> String {
+    let json = value.to_json();
+    if path.split('.').any(is_secret) && json != HIDDEN && !value.is_null() {
+        return MASKED.to_owned();
+    }
+    masked(&json)
+}
+
 fn masked_json(json: &str, nested: usize) -> String {
     let mut text = String::with_capacity(json.len());
     let (mut key, mut secret) = (None, false);

@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 pub use id::AlertId;
+pub use mask::masked_value;
 pub use sink::*;
 pub use summary::is_deceptive;
 pub use window::{bare_excerpt, excerpt, masked_excerpt};

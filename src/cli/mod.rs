@@ -33,7 +33,8 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    everything asked for was read, nothing to report
-  1    a finding: an alert at or above --fail-on, a difference found by --diff, or warnings in `rules check`
+  1    a finding: an alert at or above --fail-on, a difference found by --diff, warnings in `rules check`, a
+       failed case in `rules test`
   2    usage, configuration or rules are wrong; nothing was run
   3    incomplete: something could not be read, or there was nothing to read
   130  ended by SIGINT      143  ended by SIGTERM      141  the reader of standard output has gone";
@@ -46,7 +47,7 @@ enum Command {
     Replay(ReplayArgs),
     /// Verifies the integrity of log files (not available in this version)
     Verify(Unavailable),
-    /// Checks and lists detections
+    /// Checks, tests, explains and lists detections
     Rules {
         #[command(subcommand)]
         command: RulesCommand,
@@ -169,18 +170,74 @@ enum OutputFormat {
 
 #[derive(Debug, Subcommand)]
 enum RulesCommand {
-    /// Compiles rules and reports everything that is wrong with them
+    /// Compiles rules and reports everything that is wrong with them, or looks wrong
     Check(RulesArgs),
     /// Lists the rules that run
     List(RulesArgs),
-    /// Shows what the rules cover (not available in this version)
-    Coverage(Unavailable),
-    /// Runs rules against their fixtures (not available in this version)
-    Test(Unavailable),
-    /// Explains why a rule matches an event or not (not available in this version)
-    Explain(Unavailable),
-    /// Writes the embedded pack to a folder (not available in this version)
-    Export(Unavailable),
+    /// Shows what the rules cover: techniques of ATT&CK, controls of the CIS AWS Foundations Benchmark
+    #[command(after_help = "With --json the answer is a layer for the ATT&CK Navigator.")]
+    Coverage(RulesArgs),
+    /// Runs rules against their hits and near misses
+    #[command(after_help = CASES)]
+    Test(TestArgs),
+    /// Explains why a rule matches an event or not
+    #[command(after_help = EVENTS)]
+    Explain(ExplainArgs),
+    /// Writes the embedded pack to a folder
+    #[command(after_help = "Files that are already there with another content are never overwritten.")]
+    Export(ExportArgs),
+}
+
+const CASES: &str = "\
+The cases of iam/user.yml are iam/user/hit-NAME.json and iam/user/miss-NAME.json below the fixtures, each one record,
+a list of records, or a log file. On a hit one of the file's rules must raise an alert, on a near miss none may.
+
+Exit codes: 0 all passed, 1 a case failed or is missing, 2 rules or cases are broken, 3 there was nothing to test";
+
+const EVENTS: &str = "\
+RULE is the id of a rule or a rule file, and EVENT a file with a record, FILE#INDEX for one of several (0 is the first),
+or `-` for standard input. RULE may also be the id of an alert, and EVENT the object that raised it.";
+
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// Rule file or folder; by default the embedded pack
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Folder with the cases, laid out as the rule folder; by default fixtures/detections
+    #[arg(long, value_name = "DIR")]
+    fixtures: Option<PathBuf>,
+    /// Writes a report for build servers, in the XML of `JUnit`, to this file
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// File of values: what the placeholders in rules (`expand`) stand for
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// Rule id, rule file, or alert id
+    #[arg(value_name = "RULE")]
+    rule: String,
+    /// File, FILE#INDEX, or `-` for standard input
+    #[arg(value_name = "EVENT")]
+    event: OsString,
+    /// Rule file or folder where ids are looked up, beside the embedded pack; repeats
+    #[arg(long, value_name = "PATH")]
+    detections: Vec<PathBuf>,
+    /// File of values: what the placeholders in rules (`expand`) stand for
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
+    /// Answers as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// Folder, which is made if it does not exist
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -227,14 +284,9 @@ pub fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Replay(args) => replay::replay(&args),
-        Command::Rules { command: RulesCommand::Check(args) } => rules::check(&args),
-        Command::Rules { command: RulesCommand::List(args) } => rules::list(&args),
+        Command::Rules { command } => rules::answer(&command),
         Command::Verify(_) => unavailable("verify"),
         Command::Dead(_) => unavailable("dead"),
-        Command::Rules { command: RulesCommand::Coverage(_) } => unavailable("rules coverage"),
-        Command::Rules { command: RulesCommand::Test(_) } => unavailable("rules test"),
-        Command::Rules { command: RulesCommand::Explain(_) } => unavailable("rules explain"),
-        Command::Rules { command: RulesCommand::Export(_) } => unavailable("rules export"),
     };
     ExitCode::from(exit.0)
 }

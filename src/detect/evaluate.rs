@@ -32,13 +32,13 @@ pub fn evaluate(condition: &Condition, event: &Event<'_>) -> Verdict {
 
 /// Where the paths of a condition begin: at the event, or at an element of one of its lists.
 #[derive(Clone, Copy)]
-struct Scope<'s, 'e> {
-    event: &'s Event<'e>,
-    element: Option<Value<'e>>,
+pub(super) struct Scope<'s, 'e> {
+    pub(super) event: &'s Event<'e>,
+    pub(super) element: Option<Value<'e>>,
 }
 
 impl<'e> Scope<'_, 'e> {
-    fn any(&self, path: &FieldPath, test: &mut dyn FnMut(Value<'e>) -> bool) -> bool {
+    pub(super) fn any(&self, path: &FieldPath, test: &mut dyn FnMut(Value<'e>) -> bool) -> bool {
         match self.element {
             None => self.event.any(path, test),
             Some(element) if path.is_itself() => test(element),
@@ -47,12 +47,25 @@ impl<'e> Scope<'_, 'e> {
     }
 
     /// An element that was found is known.
-    fn is_unknown(&self, path: &FieldPath) -> bool {
+    pub(super) fn is_unknown(&self, path: &FieldPath) -> bool {
         self.element.is_none() && self.event.is_unknown(path)
+    }
+
+    /// The same event, seen from each element of the lists at a path.
+    pub(super) fn each_element(self, path: &FieldPath, visit: &mut dyn FnMut(Self)) {
+        let mut visit = |element| visit(Self { element: Some(element), ..self });
+        self.any(path, &mut |value| {
+            match value.kind() {
+                Kind::Null => {}
+                Kind::Array(list) => list.for_each(&mut visit),
+                _ => visit(value),
+            }
+            false
+        });
     }
 }
 
-fn expression(expression: &Expression, condition: &Condition, scope: Scope<'_, '_>) -> Verdict {
+pub(super) fn expression(expression: &Expression, condition: &Condition, scope: Scope<'_, '_>) -> Verdict {
     let part = |part: &Expression| self::expression(part, condition, scope);
     match expression {
         Expression::All(parts) => extreme(parts.iter().map(part), Verdict::No).unwrap_or(Verdict::Yes),
@@ -76,17 +89,7 @@ fn share_of(path: &FieldPath, share: Share, body: &Condition, scope: Scope<'_, '
         return Verdict::Unknown;
     }
     let mut verdicts = Vec::new();
-    let mut judge = |element| {
-        verdicts.push(expression(&body.root, body, Scope { element: Some(element), ..scope }));
-    };
-    scope.any(path, &mut |value| {
-        match value.kind() {
-            Kind::Null => {}
-            Kind::Array(list) => list.for_each(&mut judge),
-            _ => judge(value),
-        }
-        false
-    });
+    scope.each_element(path, &mut |scope| verdicts.push(expression(&body.root, body, scope)));
     let verdicts = verdicts.into_iter();
     match share {
         Share::Any => extreme(verdicts, Verdict::Yes).unwrap_or(Verdict::No),

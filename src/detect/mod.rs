@@ -10,6 +10,7 @@ mod evaluate;
 mod index;
 mod need;
 mod table;
+mod trace;
 pub mod windows;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub use change::Change;
 pub use evaluate::{Verdict, evaluate};
 pub use index::Narrowing;
+pub use trace::{Elements, Found, Lack, Step, Trace, trace};
 pub use windows::{Evidence, Feeds, Finding, Sieve};
 
 use crate::event::{Event, Keys, Parser, Record, Sightings, Undecodable};

@@ -25,6 +25,7 @@ mod rule;
 mod shape;
 mod template;
 mod values;
+mod wording;
 mod yaml;
 
 use std::fmt;

@@ -50,24 +50,37 @@ impl Case {
 #[derive(Debug, Clone)]
 pub struct Words {
     case: Case,
-    words: HashSet<Box<str>>,
+    compared: HashSet<Box<str>>,
+    /// As the rule has them, in its order.
+    written: Box<[Box<str>]>,
 }
 
 impl Words {
     /// The set of these texts.
     pub fn new<'w>(words: impl IntoIterator<Item = &'w str>, case: Case) -> Self {
-        Self { case, words: words.into_iter().map(|word| case.apply(word).into()).collect() }
+        let written: Box<[Box<str>]> = words.into_iter().map(Box::from).collect();
+        Self { case, compared: written.iter().map(|word| case.apply(word).into()).collect(), written }
+    }
+
+    /// The texts as the rule has them, in its order.
+    pub fn written(&self) -> impl Iterator<Item = &str> {
+        self.written.iter().map(|word| &**word)
     }
 
     /// Whether the text is one of them.
     #[must_use]
     pub fn contains(&self, text: &str) -> bool {
-        self.words.contains(&*self.case.apply(text))
+        self.compared.contains(&*self.case.apply(text))
+    }
+
+    /// Whether case counts.
+    pub(super) fn case(&self) -> Case {
+        self.case
     }
 
     /// The texts in lower case.
     pub fn folded(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        self.words.iter().map(|word| fold(word))
+        self.compared.iter().map(|word| fold(word))
     }
 }
 
@@ -91,6 +104,16 @@ impl Globs {
         self.globs.iter().any(|glob| glob.fits(&text))
     }
 
+    /// The patterns as a rule would have them, backslashes aside.
+    pub fn written(&self) -> impl Iterator<Item = &str> {
+        self.globs.iter().map(|glob| &*glob.written)
+    }
+
+    /// Whether case counts.
+    pub(super) fn case(&self) -> Case {
+        self.case
+    }
+
     /// For each pattern the texts that every match contains, in lower case.
     pub fn literals(&self) -> impl Iterator<Item = impl Iterator<Item = Cow<'_, str>>> {
         self.globs.iter().map(Glob::literals)
@@ -107,6 +130,8 @@ impl Globs {
 struct Glob {
     shape: Shape,
     parts: Vec<GlobPart>,
+    /// As a rule would have it, its backslashes aside.
+    written: Box<str>,
 }
 
 /// One part of a pattern.
@@ -118,6 +143,16 @@ pub enum GlobPart {
     One,
     /// `*`: any number of any characters.
     Many,
+}
+
+impl GlobPart {
+    fn written(&self) -> &str {
+        match self {
+            GlobPart::Text(text) => text,
+            GlobPart::One => "?",
+            GlobPart::Many => "*",
+        }
+    }
 }
 
 /// The common shapes, matched without walking the parts.
@@ -134,6 +169,7 @@ enum Shape {
 impl Glob {
     /// Joins the parts to a pattern.
     fn new(parts: Vec<GlobPart>, case: Case) -> Self {
+        let written = parts.iter().map(GlobPart::written).collect::<String>().into();
         let mut joined: Vec<GlobPart> = Vec::new();
         for part in parts {
             match (joined.last_mut(), part) {
@@ -152,7 +188,7 @@ impl Glob {
             [GlobPart::Many, GlobPart::Text(_), GlobPart::Many] => Shape::Infix,
             _ => Shape::General,
         };
-        Self { shape, parts: joined }
+        Self { shape, parts: joined, written }
     }
 
     /// Whether a whole text fits that has the case of the pattern.

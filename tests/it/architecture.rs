@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 use crate::support::root;
 
 /// Which of our modules each module may import.
-const MAY_IMPORT: [(&str, &[&str]); 23] = [
+const MAY_IMPORT: [(&str, &[&str]); 24] = [
     ("event", &[]),
     ("sigma", &["event"]),
     ("detect", &["event", "sigma"]),
@@ -26,6 +26,7 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("worker", &["alert", "decode", "detect", "event", "fetch"]),
     ("rulebook", &["event", "sigma"]),
     ("reload", &["alert", "config", "detect", "metrics", "rulebook", "worker"]),
+    ("review", &["alert", "decode", "detect", "event", "fetch", "folder", "sigma"]),
     ("watch", &["announce", "clock", "folder", "intake", "metrics", "ration"]),
     ("aws", &["alert", "announce", "clock", "config", "fetch", "intake", "metrics"]),
     ("admin", &["intake", "metrics"]),

@@ -218,8 +218,11 @@ fn what_is_not_there_is_told() {
             2,
             "not available",
         ),
-        (vec!["rules".to_owned(), "test".to_owned()], 2, "not available in this version"),
-        (vec!["rules".to_owned(), "explain".to_owned(), "a".to_owned(), "b".to_owned()], 2, "not available"),
+        (
+            vec!["rules".to_owned(), "explain".to_owned(), "a".to_owned(), "b".to_owned()],
+            2,
+            "no rule has the id",
+        ),
     ];
     for (args, code, message) in cases {
         let ended = run(&args);

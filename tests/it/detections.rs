@@ -6,6 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use trailhound::detect::Detections;
+use trailhound::review::records;
+use trailhound::review::stream::Stream;
+use trailhound::rulebook::{Pack, Rulebook};
 use walkdir::WalkDir;
 
 use crate::support::{root, run};
@@ -23,61 +27,35 @@ fn slug(path: &Path, base: &Path) -> String {
     path.strip_prefix(base).unwrap().with_extension("").to_str().unwrap().to_owned()
 }
 
-/// What fires over each case: slugs of detections, by the path of the case.
+/// What fires over each case, taken as a stream of its own: slugs of detections, by the path of the case.
 fn fires() -> BTreeMap<String, Vec<String>> {
-    let rules: Value = serde_json::from_str(&run(["rules", "list", "--json"]).stdout).unwrap();
-    let slugs: BTreeMap<String, String> = rules
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|rule| {
-            let file = rule["file"].as_str().unwrap().strip_prefix("pack/").unwrap();
-            (rule["id"].as_str().unwrap().to_owned(), file.trim_end_matches(".yml").to_owned())
-        })
-        .collect();
+    let detections = Detections::new(Rulebook::open(&[], Pack::Runs, None).rules);
     let base = root().join("fixtures/detections");
-    let cases = files(&base, ".json");
+    let slugs = |case: &PathBuf| {
+        let stream = Stream::of(&detections, &records::of_file(case).unwrap()).unwrap();
+        let files = stream.fired.iter().map(|id| &*detections.rule(id).unwrap().place.file);
+        let mut slugs: Vec<String> = files.map(|file| slug(Path::new(file), Path::new("pack"))).collect();
+        slugs.sort();
+        slugs
+    };
+    files(&base, ".json").iter().map(|case| (slug(case, &base), slugs(case))).collect()
+}
+
+#[test]
+fn every_summary_says_who_did_what() {
+    let base = root().join("fixtures/detections");
     let replayed = run(["replay".as_ref(), base.as_os_str(), "--quiet".as_ref()]);
     assert_eq!(replayed.code, Some(0), "{}", replayed.stderr);
-    let mut fires: BTreeMap<String, Vec<String>> =
-        cases.iter().map(|case| (slug(case, &base), Vec::new())).collect();
     for alert in replayed.alerts() {
-        let case = slug(Path::new(alert["origin"]["key"].as_str().unwrap()), &base);
-        assert!(!alert["summary"].as_str().unwrap().contains("(unknown)"), "{case}: {}", alert["summary"]);
-        fires.get_mut(&case).unwrap().push(slugs[alert["rule"]["id"].as_str().unwrap()].clone());
+        assert!(!alert["summary"].as_str().unwrap().contains("(unknown)"), "{alert}");
     }
-    fires.values_mut().for_each(|slugs| slugs.sort());
-    fires
 }
 
 #[test]
 fn every_detection_fires_on_its_hits_and_on_none_of_its_misses() {
-    let fires = fires();
-    let mut problems = Vec::new();
-    let base = root().join("detections");
-    for rule in files(&base, ".yml") {
-        let slug = slug(&rule, &base);
-        let cases = |kind: &str| {
-            let prefix = format!("{slug}/{kind}-");
-            fires.iter().filter(move |(case, _)| case.starts_with(&prefix)).collect::<Vec<_>>()
-        };
-        let (hits, misses) = (cases("hit"), cases("miss"));
-        if hits.is_empty() || misses.is_empty() {
-            problems.push(format!("{slug}: {} hits and {} misses", hits.len(), misses.len()));
-        }
-        problems.extend(
-            hits.iter()
-                .filter(|(_, fired)| !fired.contains(&slug))
-                .map(|(case, _)| format!("{case}: silent")),
-        );
-        problems.extend(
-            misses
-                .iter()
-                .filter(|(_, fired)| fired.contains(&slug))
-                .map(|(case, _)| format!("{case}: fires")),
-        );
-    }
-    assert!(problems.is_empty(), "{problems:#?}");
+    let fixtures = root().join("fixtures/detections");
+    let tested = run(["rules".as_ref(), "test".as_ref(), "--fixtures".as_ref(), fixtures.as_os_str()]);
+    assert_eq!((tested.code, tested.stderr.as_str()), (Some(0), ""), "{}", tested.stdout);
 }
 
 #[test]

@@ -275,7 +275,8 @@ filter:
   ours: {userIdentity.userName|expand: '%ours%'}
   condition: not ours
 ";
-    let rules = folder(&[("rule.yml", USER_RULE), ("filter.yml", filter)]);
+    let rule = format!("# rsigma-disable invalid_id\n{USER_RULE}");
+    let rules = folder(&[("rule.yml", &rule), ("filter.yml", filter)]);
     let values = folder(&[("ours.yml", "ours: [ann, 'svc-*']\n"), ("others.yml", "ours: []\n")]);
     let path = rules.path().to_str().unwrap();
     let input = log(&[create_user("1")]);
@@ -315,9 +316,14 @@ fn warnings_alone_are_a_finding() {
     let path = rules.path().to_str().unwrap();
     let checked = run(["rules", "check", path]);
     assert_eq!(checked.code, Some(1), "{}", checked.stderr);
-    assert!(checked.stderr.contains("slow.yml:1: looks at every record"), "{}", checked.stderr);
+    assert!(checked.stderr.contains("slow.yml:1: warning: looks at every record"), "{}", checked.stderr);
     let json: Value = serde_json::from_str(&run(["rules", "check", "--json", path]).stdout).unwrap();
-    assert_eq!((&json["rules"], json["warnings"].as_array().unwrap().len()), (&1.into(), 1));
+    let lints: Vec<&Value> =
+        json["warnings"].as_array().unwrap().iter().map(|warning| &warning["lint"]).collect();
+    assert_eq!(
+        (&json["rules"], &lints[..]),
+        (&1.into(), &[&"looks_at_everything".into(), &"invalid_id".into()][..])
+    );
 }
 
 #[test]
