@@ -192,11 +192,9 @@ impl Alert {
         // Inside of strings quotes are escaped, so that the marks stand where the document put them; what events
         // themselves may have of the last one comes before it.
         let document = &self.document;
-        let events = [(",\"event\":{", "null"), (",\"events\":[", "[]")];
-        let begin = events.into_iter().find_map(|(mark, nothing)| {
-            let name = &mark[..mark.len() - 1];
-            document.find(mark).map(|begin| (begin, [name, nothing].concat()))
-        });
+        let marks = [(",\"event\":{", ",\"event\":null"), (",\"events\":[", ",\"events\":[]")];
+        let begins = marks.into_iter().filter_map(|(mark, nothing)| Some((document.find(mark)?, nothing)));
+        let begin = begins.min();
         let origin = document.rfind(",\"origin\":");
         match (begin, origin) {
             (Some((begin, nothing)), Some(origin)) if begin < origin => {

@@ -185,3 +185,105 @@ impl About<'_> {
         (self.finding.late && late.is_positive()).then(|| late.as_secs())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::alert::{OriginKind, Undecided};
+    use crate::detect::windows::{self, EventHash, FindingKind, Values};
+    use crate::sigma::{RuleFile, compile};
+
+    const RECORD: &str = r#"{ "eventName":"CreateUser","recipientAccountId":"111122223333","awsRegion":"us-east-1","userIdentity":{"type":"IAMUser","userName":"ann"},"requestParameters":{"userName":"bob","password":"x"} }"#;
+
+    fn rule() -> Rule {
+        let text = "title: T\nid: r\nlogsource: {product: aws, service: cloudtrail}\ndetection: {s: {a: 1}, condition: s}\n";
+        compile(&[RuleFile { name: "x".into(), text: text.into(), named: false }]).rules.remove(0)
+    }
+
+    fn told(excerpts: &[Option<&str>]) -> Alert {
+        let time = |second: i64| Timestamp::from_second(1_772_359_200 + second).unwrap();
+        let listed = (0..).zip(excerpts).map(|(second, excerpt)| windows::Listed {
+            time: time(second),
+            event: EventHash([0; 16]),
+            rule: "member".into(),
+            excerpt: excerpt.map(Arc::from),
+        });
+        let finding = Finding {
+            detection: "r".into(),
+            kind: FindingKind::Window,
+            revision: 2,
+            names: vec!["by".into()],
+            values: Values::of(["v"]),
+            period: time(0),
+            period_end: time(3_600),
+            start: time(-60),
+            time: time(1),
+            count: 7,
+            measured: None,
+            listed: listed.collect(),
+            late: true,
+        };
+        let tool = Tool { version: "1", pack: "p".into(), undecided: Undecided::default() };
+        Alert::of_finding(&finding, &rule(), Some(time(2_000)), &tool, &mut Parser::default())
+    }
+
+    fn excerpt_of(record: &str) -> Box<str> {
+        let origin = Origin {
+            kind: OriginKind::File,
+            bucket: None,
+            key: Some("k"),
+            version: None,
+            index: 3,
+            announced_at: None,
+            received_at: None,
+            stored_at: None,
+        };
+        Parser::default().parse(record.as_bytes(), |event| excerpt(&event, &origin)).unwrap()
+    }
+
+    fn document(alert: &Alert) -> serde_json::Value {
+        serde_json::from_str(&alert.document).unwrap()
+    }
+
+    #[test]
+    fn the_last_event_with_its_text_speaks_for_all() {
+        let text = excerpt_of(RECORD);
+        assert!(!text.contains("\"x\"") && text.contains("[masked]"), "{text}");
+        let alert = told(&[Some(&text), None]);
+        let document = document(&alert);
+        assert_eq!(
+            document["summary"],
+            "T: ann called CreateUser in 111122223333 (us-east-1) (7 events since 2026-03-01T09:59:00Z)"
+        );
+        assert_eq!((&document["actor"]["name"], &document["origin"]["index"]), (&"ann".into(), &3.into()));
+        assert_eq!((&document["count"], &document["revision"]), (&7.into(), &2.into()));
+        assert_eq!(document["events"][0]["event"]["requestParameters"]["userName"], "bob");
+        assert!(document["events"][1]["event"].is_null());
+        // 2,000 seconds after the first, one of which is the event's, and 900 are usual.
+        assert_eq!(document["late_by"], 1_099);
+        assert_eq!(alert.delivery_id(), format!("{}-r2", alert.id));
+    }
+
+    #[test]
+    fn an_alert_without_any_text_is_told_all_the_same() {
+        for excerpts in [&[None, None][..], &[Some("odd")], &[Some(r#"{"event":[1],"origin":2}"#)], &[]] {
+            let document = document(&told(excerpts));
+            assert_eq!(document["actor"]["kind"], "unknown", "{excerpts:?}");
+            assert_eq!(document["events"].as_array().map(Vec::len), Some(excerpts.len()));
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_goes_without_its_events() {
+        let text = excerpt_of(RECORD);
+        let alert = told(&[Some(&text)]);
+        let mut full = document(&alert);
+        let short: serde_json::Value = serde_json::from_str(&alert.shortened()).unwrap();
+        full["events"] = serde_json::json!([]);
+        full["shortened"] = true.into();
+        assert_eq!(short, full);
+        assert!(serde_json::from_str::<serde_json::Value>(&told(&[None]).shortened()).is_ok());
+    }
+}
