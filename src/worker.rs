@@ -12,7 +12,7 @@ use crate::alert::{self, Alert, Origin, Tool};
 use crate::decode::{Decoded, Decoder, Item, Limits, Source};
 use crate::detect::windows::NoEvidence;
 use crate::detect::{Detections, Evidence, Hit, Scratch, Seen, Sieve};
-use crate::event::Undecodable;
+use crate::event::{Event, Undecodable};
 use crate::fetch::Body;
 
 /// What every worker needs to know.
@@ -113,6 +113,11 @@ pub trait Listener {
     /// An alert was raised.
     fn alert(&mut self, alert: Alert);
 
+    /// The text about an event that detections over more than one may list, or what the text can be had by.
+    fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
+        alert::excerpt(event, origin)
+    }
+
     /// A hit feeds detections over more than one event.
     fn evidence(&mut self, evidence: Evidence);
 
@@ -207,7 +212,7 @@ fn telling<'a>(
             Err(NoEvidence::Untimed) => listener.untimed(),
             Ok(Some(mut evidence)) => {
                 if sieve.lets_through(feeds, &mut evidence) {
-                    evidence.excerpt = Some(alert::excerpt(hit.event, origin));
+                    evidence.excerpt = Some(listener.excerpt(hit.event, origin));
                     listener.evidence(evidence);
                 }
             }

@@ -52,9 +52,11 @@ pub(super) fn masked_text(text: &str) -> Cow<'_, str> {
 
 /// Whether the value of this key is a secret.
 pub(super) fn is_secret(key: &str) -> bool {
-    let key: String =
-        key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    SECRETS.iter().any(|secret| key.ends_with(secret))
+    let letters =
+        || key.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
+    let ends_so = |secret: &str| secret.bytes().rev().eq(letters().take(secret.len()));
+    let last = letters().next();
+    SECRETS.iter().any(|secret| secret.bytes().next_back() == last && ends_so(secret))
 }
 
 /// A value found at a path, as compact JSON with known secrets masked.

@@ -19,7 +19,7 @@ pub use id::AlertId;
 pub use mask::masked_value;
 pub use sink::*;
 pub use summary::is_deceptive;
-pub use window::excerpt;
+pub use window::{bare_excerpt, excerpt, masked_excerpt};
 
 use crate::detect::{Hit, Status};
 use crate::sigma::Level;

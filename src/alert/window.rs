@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::document::{Document, EventFacts, Evidence, RuleFacts, masked};
+use super::document::{Document, EventFacts, Evidence, RuleFacts};
 use super::summary::Facts;
-use super::{Alert, AlertId, DOCUMENT_VERSION, Origin, Tool, USUAL_DELIVERY};
+use super::{Alert, AlertId, DOCUMENT_VERSION, Origin, Tool, USUAL_DELIVERY, mask};
 use crate::detect::{Finding, Status};
 use crate::event::{Event, Parser};
 use crate::sigma::Rule;
@@ -46,13 +46,6 @@ fn map<S: Serializer>(pairs: &[(&str, &str)], serializer: S) -> Result<S::Ok, S:
 }
 
 /// What is kept of an event for alerts that list it.
-#[derive(Serialize)]
-struct Written<'e> {
-    event: &'e RawValue,
-    origin: &'e Origin<'e>,
-}
-
-/// The same, read again.
 #[derive(Deserialize)]
 struct Excerpt<'e> {
     #[serde(borrow)]
@@ -64,8 +57,20 @@ struct Excerpt<'e> {
 /// The text about an event, for alerts that may list it: masked, with its origin.
 #[must_use]
 pub fn excerpt(event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
-    let written = Written { event: &masked(event), origin };
-    serde_json::to_string(&written).expect("texts, numbers and checked JSON can be written").into()
+    masked_excerpt(&bare_excerpt(event, origin))
+}
+
+/// The same with everything that the record holds, to be masked before it is kept for long or shown.
+#[must_use]
+pub fn bare_excerpt(event: &Event<'_>, origin: &Origin<'_>) -> String {
+    let origin = serde_json::to_string(origin).expect("texts and numbers can be written");
+    [r#"{"event":"#, event.raw(), r#","origin":"#, &origin, "}"].concat()
+}
+
+/// Masks what was written without.
+#[must_use]
+pub fn masked_excerpt(bare: &str) -> Box<str> {
+    mask::masked(bare).into()
 }
 
 impl Alert {

@@ -1,24 +1,29 @@
 //! Detections over more than one event in a replay: their evidence is sorted by event time after the pass, and one
 //! engine takes it from the first event to the last. Lateness plays no part.
+//!
+//! Few events are ever listed by an alert. Their texts wait in a file, and evidence has only the place of its text.
 
-use std::io;
-use std::sync::Mutex;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
+use tempfile::SpooledTempFile;
 
 use super::lock;
 use super::sorter::{Row, Sorted, Sorter};
 use super::spool;
-use crate::alert::Alert;
+use crate::alert::{self, Alert, Origin};
 use crate::detect::windows::{Engine, Journaling, Step, Tally};
 use crate::detect::{Evidence, Finding};
-use crate::event::Parser;
+use crate::event::{Event, Parser};
 use crate::worker::Inspection;
 
 /// The first bytes of evidence, which sort like it: time, event and rule.
 const ORDER: usize = 28;
 /// Bytes of evidence of one object that are gathered before they are handed over.
 const AT_ONCE: usize = 256 << 10;
+/// Bytes of texts that are held in memory.
+const IN_MEMORY: usize = 8 << 20;
 /// Rows of evidence in a step of the engine.
 const STEP: usize = 4_096;
 
@@ -26,6 +31,7 @@ const STEP: usize = 4_096;
 #[derive(Debug, Default)]
 pub(super) struct Pile {
     rows: Sorter,
+    texts: Texts,
     /// Hits that are none because their events have no time.
     untimed: u64,
 }
@@ -49,6 +55,15 @@ impl<'p> Gathering<'p> {
 
     pub(super) fn untimed(&mut self) {
         self.untimed += 1;
+    }
+
+    /// Where the text about an event can be found.
+    pub(super) fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
+        let text = alert::bare_excerpt(event, origin);
+        lock(self.pile).texts.push(&text).unwrap_or_else(|error| {
+            self.handed_over = Err(error);
+            Box::default()
+        })
     }
 
     pub(super) fn push(&mut self, record: u64, evidence: &Evidence) {
@@ -90,9 +105,10 @@ pub(super) struct Told {
 
 /// Has the engine of a set take all evidence.
 pub(super) fn tell(pile: Pile, set: &Inspection) -> io::Result<Told> {
-    let Pile { rows, untimed } = pile;
+    let Pile { rows, texts, untimed } = pile;
     let mut engine = Engine::new(set.detections.feeds().clone(), Journaling::Off);
-    let mut told = Teller { set, parser: Parser::default(), alerts: Sorter::default() };
+    let mut told =
+        Teller { set, parser: Parser::default(), texts: texts.written()?, alerts: Sorter::default() };
     let mut evidence = rows.sorted()?;
     loop {
         let step = next_step(&mut evidence)?;
@@ -119,6 +135,7 @@ fn next_step(sorted: &mut Sorted) -> io::Result<Vec<Evidence>> {
 struct Teller<'s> {
     set: &'s Inspection,
     parser: Parser,
+    texts: Written,
     alerts: Sorter,
 }
 
@@ -127,14 +144,60 @@ impl Teller<'_> {
         step.findings.into_iter().try_for_each(|finding| self.one(finding))
     }
 
-    fn one(&mut self, finding: Finding) -> io::Result<()> {
+    fn one(&mut self, mut finding: Finding) -> io::Result<()> {
         let Inspection { detections, tool, .. } = self.set;
         let Some(rule) = detections.rule(&finding.detection) else { return Ok(()) };
+        for listed in &mut finding.listed {
+            if let Some(place) = listed.excerpt.take() {
+                listed.excerpt = Some(Arc::from(alert::masked_excerpt(&self.texts.read(&place)?)));
+            }
+        }
         // Of several revisions the last is told, as the only one.
-        let revision = finding.revision;
-        let alert =
-            Alert::of_finding(&Finding { revision: 1, ..finding }, rule, None, tool, &mut self.parser);
+        let revision = std::mem::replace(&mut finding.revision, 1);
+        let alert = Alert::of_finding(&finding, rule, None, tool, &mut self.parser);
         self.alerts.push(Row { key: key(&alert, revision), value: spool::write(0, &alert) })
+    }
+}
+
+/// Texts about events, one behind the other: in memory, or in a file without a name if they are many.
+#[derive(Debug)]
+struct Texts {
+    file: BufWriter<SpooledTempFile>,
+    length: u64,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { file: BufWriter::new(SpooledTempFile::new(IN_MEMORY)), length: 0 }
+    }
+}
+
+impl Texts {
+    /// Adds a text; answers with its place.
+    fn push(&mut self, text: &str) -> io::Result<Box<str>> {
+        let place = format!("{} {}", self.length, text.len());
+        self.file.write_all(text.as_bytes())?;
+        self.length += text.len() as u64;
+        Ok(place.into())
+    }
+
+    fn written(self) -> io::Result<Written> {
+        Ok(Written(self.file.into_inner().map_err(io::IntoInnerError::into_error)?))
+    }
+}
+
+/// Texts that are read again.
+struct Written(SpooledTempFile);
+
+impl Written {
+    fn read(&mut self, place: &str) -> io::Result<String> {
+        let place =
+            place.split_once(' ').and_then(|(at, length)| Some((at.parse().ok()?, length.parse().ok()?)));
+        let (at, length): (u64, u64) = place.ok_or(io::ErrorKind::InvalidData)?;
+        self.0.seek(SeekFrom::Start(at))?;
+        let mut text = String::new();
+        (&mut self.0).take(length).read_to_string(&mut text)?;
+        Ok(text)
     }
 }
 

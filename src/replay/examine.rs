@@ -12,6 +12,7 @@ use super::{Found, Outcome, Sets, Window};
 use crate::alert::{Alert, Origin, OriginKind};
 use crate::decode::Limits;
 use crate::detect::{Evidence, Hit};
+use crate::event::Event;
 use crate::fetch::Body;
 use crate::worker::{Examined, Inspection, Listener, Tally, Worker};
 
@@ -137,6 +138,10 @@ impl Listener for Spooling<'_> {
         }
     }
 
+    fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
+        self.evidence.excerpt(event, origin)
+    }
+
     fn evidence(&mut self, evidence: Evidence) {
         self.evidence.push(self.record, &evidence);
     }
@@ -165,6 +170,10 @@ impl Listener for Teller<'_, '_> {
 
     fn alert(&mut self, alert: Alert) {
         self.alerts.alert(alert);
+    }
+
+    fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
+        self.alerts.excerpt(event, origin)
     }
 
     fn evidence(&mut self, evidence: Evidence) {
