@@ -172,7 +172,7 @@ impl About<'_> {
                 value: finding.values.iter().nth(finding.names.len()),
                 group: names.zip(finding.values.iter()).collect(),
                 period: finding.period,
-                measured: finding.measured.filter(|measured| *measured != count(finding)),
+                measured: finding.measured.filter(|measured| measured.total_cmp(&count(finding)).is_ne()),
             },
             events: listed.collect(),
             origin: excerpts.iter().rev().flatten().next().map(|excerpt| excerpt.origin),

@@ -35,11 +35,24 @@ fn run_with(scratch: &mut Scratch, detections: &Detections, record: &str, plainl
     let mut hits = Vec::new();
     let mut on_hit = |hit: Hit<'_>| hits.push((hit.rule.id.clone(), hit.status));
     let seen = if plainly {
+        trace_all(detections, record);
         detections.detect_plainly(record.as_bytes(), scratch, &mut on_hit)
     } else {
         detections.detect_alone(record.as_bytes(), scratch, &mut on_hit)
     };
     seen.map(|_| hits).map_err(|error| error.reason())
+}
+
+/// The evaluator that shows its work comes to what the plain one does.
+fn trace_all(detections: &Detections, record: &str) {
+    let look = |event: Event<'_>| {
+        for condition in detections.rules().iter().filter_map(Rule::condition) {
+            let traced = trace(condition, &event, &mut |_, value| value.to_json());
+            assert_eq!(traced.verdict, evaluate(condition, &event), "{condition:?} on {record}");
+        }
+    };
+    // What cannot be read is none of its business.
+    let _ = Parser::default().parse(record.as_bytes(), look);
 }
 
 /// The verdict of one selection, the same on the fast way and by the oracle.

@@ -47,6 +47,8 @@ pub enum Step<'c> {
         /// What the condition came to on each, in their order.
         elements: Elements<'c>,
     },
+    /// The condition on the element of this number; 0 is the first.
+    Element(usize, Box<Trace<'c>>),
     /// A text anywhere in the event.
     Keyword(&'c Globs),
     /// Whether the call worked.
@@ -160,7 +162,8 @@ impl<'c> Tracer<'c, '_, '_> {
         let Self { scope, show, .. } = self;
         let mut judged = Vec::new();
         scope.each_element(path, &mut |scope| {
-            judged.push(Tracer { condition: body, scope, show: &mut **show }.trace(&body.root));
+            let inner = Tracer { condition: body, scope, show: &mut **show }.trace(&body.root);
+            judged.push(Trace { verdict: inner.verdict, step: Step::Element(judged.len(), Box::new(inner)) });
         });
         Elements::Judged(judged)
     }

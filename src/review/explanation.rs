@@ -1,16 +1,20 @@
 //! Why a detection matches an event or not: the tree of its condition, with the value found at each leaf.
 
+use std::cmp::Reverse;
+
 use serde_json::{Value, json};
 
 use crate::alert::{AlertId, masked_value};
 use crate::detect::{Elements, Found, Lack, Status, Step, Trace, Verdict, trace};
 use crate::event::{Event, FieldPath};
-use crate::sigma::{Condition, Logic, Rule};
+use crate::sigma::{Condition, Logic, Rule, Share};
 
 /// Characters of a value that are shown.
 const MAX_VALUE: usize = 160;
 /// Values of one field that are shown.
 const MOST_VALUES: usize = 6;
+/// Elements of one list that are shown in lines.
+const MOST_ELEMENTS: usize = 6;
 
 /// Evaluates a condition on an event and keeps what was found, secrets masked and long values cut.
 #[must_use]
@@ -83,14 +87,30 @@ fn write_tree(trace: &Trace<'_>, depth: usize, text: &mut String) {
         return write_tree(only, depth, text);
     }
     text.push_str(&format!("{}{} {}\n", "  ".repeat(depth), mark(trace.verdict), label(&trace.step)));
+    if let Step::Elements { share, elements: Elements::Judged(elements), .. } = &trace.step {
+        return write_elements(*share, elements, depth + 1, text);
+    }
     parts(&trace.step).for_each(|part| write_tree(part, depth + 1, text));
+}
+
+/// The elements that decide come first, and those behind the bound are counted.
+fn write_elements(share: Share, elements: &[Trace<'_>], depth: usize, text: &mut String) {
+    let mut ordered: Vec<&Trace<'_>> = elements.iter().collect();
+    match share {
+        Share::Any | Share::None => ordered.sort_by_key(|element| Reverse(element.verdict)),
+        Share::All | Share::AllOrEmpty => ordered.sort_by_key(|element| element.verdict),
+    }
+    ordered.iter().take(MOST_ELEMENTS).for_each(|element| write_tree(element, depth, text));
+    if let Some(more @ 1..) = elements.len().checked_sub(MOST_ELEMENTS) {
+        text.push_str(&format!("{}and {more} more\n", "  ".repeat(depth)));
+    }
 }
 
 /// One line: each selection, or else each leaf, with what it came to.
 #[must_use]
 pub fn brief(trace: &Trace<'_>) -> String {
     fn collect(trace: &Trace<'_>, words: &mut Vec<String>) {
-        if matches!(trace.step, Step::Selection(..)) || parts(&trace.step).next().is_none() {
+        if matches!(trace.step, Step::Selection(..)) || is_leaf(&trace.step) {
             words.push(format!("{} {}", mark(trace.verdict), label(&trace.step)));
         } else {
             parts(&trace.step).for_each(|part| collect(part, words));
@@ -112,10 +132,8 @@ pub fn objections(trace: &Trace<'_>) -> Vec<String> {
             Step::Not(inner) => {
                 collect(inner, if wanted == Verdict::Yes { Verdict::No } else { Verdict::Yes }, lines);
             }
-            step if parts(step).next().is_some() => {
-                parts(step).for_each(|part| collect(part, wanted, lines));
-            }
-            step => lines.push(format!("{} {}", mark(trace.verdict), label(step))),
+            step if is_leaf(step) => lines.push(format!("{} {}", mark(trace.verdict), label(step))),
+            step => parts(step).for_each(|part| collect(part, wanted, lines)),
         }
     }
     let mut lines = Vec::new();
@@ -123,10 +141,15 @@ pub fn objections(trace: &Trace<'_>) -> Vec<String> {
     lines
 }
 
+/// Whether it says enough in one line.
+fn is_leaf(step: &Step<'_>) -> bool {
+    matches!(step, Step::Elements { .. }) || parts(step).next().is_none()
+}
+
 fn parts<'t, 'c>(step: &'t Step<'c>) -> impl Iterator<Item = &'t Trace<'c>> {
     let (many, one): (&[Trace<'c>], _) = match step {
         Step::All(parts) | Step::Any(parts) | Step::AtLeast(_, parts) => (parts, None),
-        Step::Not(inner) | Step::Selection(_, inner) => (&[], Some(&**inner)),
+        Step::Not(inner) | Step::Selection(_, inner) | Step::Element(_, inner) => (&[], Some(&**inner)),
         Step::Elements { elements: Elements::Judged(elements), .. } => (elements, None),
         Step::Elements { .. } | Step::Field { .. } | Step::Keyword(_) | Step::Succeeded => (&[], None),
     };
@@ -144,6 +167,7 @@ fn label(step: &Step<'_>) -> String {
         Step::Elements { path, share, elements } => {
             format!("{share} {} fits: {}", path.as_str(), counted(elements))
         }
+        Step::Element(index, _) => format!("element {index}"),
         Step::Keyword(globs) => format!("some text fits {globs}"),
         Step::Succeeded => "the call worked".to_owned(),
     }
@@ -199,6 +223,7 @@ pub fn json(trace: &Trace<'_>) -> Value {
                 node[missing(*lack)] = true.into();
             }
         }
+        Step::Element(index, _) => node["index"] = (*index).into(),
         Step::Keyword(globs) => node["test"] = format!("fits {globs}").into(),
         Step::All(_) | Step::Any(_) | Step::Not(_) | Step::Succeeded => {}
     }
@@ -225,6 +250,7 @@ fn kind(step: &Step<'_>) -> &'static str {
         Step::Selection(..) => "selection",
         Step::Field { .. } => "field",
         Step::Elements { .. } => "elements",
+        Step::Element(..) => "element",
         Step::Keyword(_) => "keyword",
         Step::Succeeded => "succeeded",
     }

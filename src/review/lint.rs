@@ -350,5 +350,7 @@ mod tests {
         let bad = good.replace("0001", "0002").replace("level: low\n", "level: low\ndate: yesterday\n");
         let lines = good.lines().count();
         assert_eq!(found(&format!("{good}---\n{bad}")), [(lines + 5, "invalid_date".to_owned())]);
+        let filter = "title: F\nlogsource: {product: aws, service: cloudtrail}\nfilter: {rules: any, s: {eventName: A}, condition: not s}\n";
+        assert_eq!(found(&format!("{good}--- # what is ours\n{filter}")), []);
     }
 }

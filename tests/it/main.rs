@@ -20,6 +20,7 @@ mod queue;
 mod readme;
 mod reload;
 mod rules;
+mod rules_over_many;
 mod rules_tools;
 mod second_opinion;
 mod watch;

@@ -153,7 +153,11 @@ fn every_key_and_default_is_as_described() {
 
 #[test]
 fn documents_of_sigma_compile() {
-    for document in blocks("yaml") {
+    for mut document in blocks("yaml") {
+        // Keys of a rule, told without the rest.
+        if !document.contains("title:") {
+            document.insert_str(0, "title: T\nid: 00000000-0000-4000-8000-000000000001\nlevel: low\nlogsource: {product: aws, service: cloudtrail}\ndetection: {s: {eventName: A}, condition: s}\n");
+        }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("document.yml");
         fs::write(&path, document).unwrap();
@@ -196,10 +200,16 @@ fn the_alert_document_has_the_keys_that_are_described() {
         daemon.alerts().into_iter().find(|alert| alert["status"] == "undecided")
     });
     daemon.stop();
+    let grouped = support::USER_RULE.to_owned() + "trailhound: {group: {by: [actor.arn], period: 1h}}\n";
+    fs::write(folder.path().join("rule.yml"), grouped).unwrap();
+    let rules = ["--no-default-detections", "--detections", &path("rule.yml")];
+    let replay = [&["replay", "-"], &rules[..]].concat();
+    let grouped = support::run_with_input(replay, create_user("1").as_bytes()).alerts();
     let alerts = support::run(["replay".as_ref(), trail().as_os_str()]).alerts();
     let found: BTreeSet<&str> = alerts
         .iter()
         .chain([&live])
+        .chain(&grouped)
         .flat_map(|alert| alert.as_object().unwrap().keys())
         .map(String::as_str)
         // Only of objects whose time of storage S3 tells.
