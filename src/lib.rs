@@ -96,6 +96,7 @@ pub mod detect;
 pub mod event;
 pub mod fetch;
 pub mod folder;
+pub mod horizon;
 pub mod intake;
 pub mod metrics;
 pub mod pipeline;
