@@ -20,12 +20,13 @@ use crate::aws::{Aws, Buckets, Queue};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::folder::FolderStore;
+use crate::horizon::Horizon;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::pipeline::{Crew, Line, Shared};
 use crate::reload::{self, Reload};
 use crate::rulebook::Rulebook;
-use crate::state::Keeper;
+use crate::state::{Keeper, Windows};
 use crate::watch::Watch;
 use crate::worker::Current;
 
@@ -80,16 +81,18 @@ pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow:
     let required =
         handles.iter().filter(|handle| handle.settings.required).map(SenderHandle::health).collect();
     let intake = Intake::new(config.limits.in_flight, required, metrics.clone());
-    let (state, keeper) = Keeper::new(handles, reported, metrics.clone(), clock.clone());
-    deliveries.spawn(keeper.run(abandon.clone()));
-    drop(reports);
-
     let current = Arc::new(Current::new(reload::inspection(config, rulebook)));
+    let horizon = Horizon::new(config.lateness);
+    let windows = Windows::new(current.inspection(), horizon.clone(), metrics.clone());
+    let (state, keeper) = Keeper::new(handles, reported, metrics.clone(), clock.clone());
+    deliveries.spawn(keeper.with_windows(windows).run(abandon.clone()));
+    drop(reports);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shared = Arc::new(Shared {
         current: Arc::clone(&current),
         crew: Crew::new(cores, config.limits.decode()),
-        state,
+        state: state.clone(),
+        horizon,
         intake: intake.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),
@@ -102,7 +105,7 @@ pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow:
         others.spawn(admin.serve(listener, abandon.clone()));
     }
     let mut sources = spawn_sources(config, &shared, &stop, &abandon).await?;
-    others.spawn(reload.run(current, metrics.clone(), stop.clone()));
+    others.spawn(reload.run(current, state, metrics.clone(), stop.clone()));
     drop(shared);
     info!(version = env!("CARGO_PKG_VERSION"), detections, "started");
 

@@ -1,6 +1,6 @@
 //! Up to when events are no longer awaited: the watermark of the detections over more than one event.
 //!
-//! It lies by the *lateness* behind the latest evidence, and behind the oldest message that is being dealt with or came
+//! It lies by the *lateness* behind the latest event that was hit, and behind the oldest message that is being dealt with or came
 //! lately: while a queue works off a backlog, more of that time is still to come. Files say nothing of their time; while
 //! any of them is under way the watermark stays where it is, so that an archive may be read in any order. It never goes
 //! back, whatever a clock does.
@@ -31,7 +31,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Known {
-    /// The latest time of any evidence.
+    /// The time of the latest event that was hit.
     latest: Option<Timestamp>,
     /// When the messages in flight were sent, and how many of each time there are.
     in_flight: BTreeMap<Timestamp, usize>,
@@ -51,7 +51,7 @@ pub struct Hold {
 }
 
 impl Horizon {
-    /// A watermark that lies this far behind, and before all times as long as there is no evidence.
+    /// A watermark that lies this far behind, and before all times as long as nothing was hit.
     #[must_use]
     pub fn new(lateness: Duration) -> Self {
         let known = Known {
@@ -80,7 +80,7 @@ impl Horizon {
         Hold { horizon: self.clone(), sent_at }
     }
 
-    /// There is evidence of this time.
+    /// An event of this time was hit.
     pub fn reaches(&self, time: Timestamp) {
         let mut known = self.known();
         known.latest = known.latest.max(Some(time));
@@ -162,9 +162,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_lies_behind_the_latest_evidence_and_the_clock() {
+    async fn it_lies_behind_the_latest_event_and_the_clock() {
         let horizon = horizon();
-        assert_eq!(horizon.watermark(at(1000)), Timestamp::MIN, "there is no evidence");
+        assert_eq!(horizon.watermark(at(1000)), Timestamp::MIN, "nothing was hit");
         let cases = [
             (500, 1000, 440),
             (400, 1000, 440),
@@ -174,9 +174,9 @@ mod tests {
             (700, 701, 640),
             (i64::from(i32::MAX), 800, 740),
         ];
-        for (evidence, now, expected) in cases {
-            horizon.reaches(at(evidence));
-            assert_eq!(horizon.watermark(at(now)), at(expected), "{evidence} {now}");
+        for (event, now, expected) in cases {
+            horizon.reaches(at(event));
+            assert_eq!(horizon.watermark(at(now)), at(expected), "{event} {now}");
         }
     }
 

@@ -21,7 +21,8 @@
 //! | [`fetch`] | what a store of objects is |
 //! | [`folder`] | log files in the file system |
 //! | [`alert`] | the alert document, its id, sinks |
-//! | [`state`] | the commit: when effects are final |
+//! | [`state`] | the commit: when effects are final; what is found over more than one event |
+//! | [`horizon`] | up to when events are no longer awaited |
 //! | [`worker`] | one object in, its alerts out |
 //! | [`intake`] | whether more may be received |
 //! | [`pipeline`] | the line: one message in, one disposition |
@@ -51,19 +52,20 @@
 //! | fetch | announce |
 //! | folder | announce, fetch |
 //! | alert | event, sigma, detect, clock, metrics |
-//! | state | alert, clock, metrics |
+//! | horizon | nothing |
+//! | state | alert, clock, detect, event, horizon, metrics, worker |
 //! | config | alert, decode, sigma |
 //! | intake | alert, announce, fetch, metrics |
 //! | worker | alert, decode, detect, event, fetch |
 //! | rulebook | event, sigma |
-//! | reload | alert, config, detect, metrics, rulebook, worker |
+//! | reload | alert, config, detect, metrics, rulebook, sigma, state, worker |
 //! | watch | announce, clock, folder, intake, metrics, ration |
 //! | aws | alert, announce, clock, config, fetch, intake, metrics |
 //! | admin | intake, metrics |
 //! | ration | nothing |
-//! | pipeline | alert, announce, clock, decode, detect, fetch, intake, metrics, ration, state, worker |
+//! | pipeline | alert, announce, clock, decode, detect, fetch, horizon, intake, metrics, ration, state, worker |
 //! | replay | alert, announce, decode, detect, event, fetch, folder, sigma, worker |
-//! | daemon | admin, alert, aws, clock, config, folder, intake, metrics, pipeline, reload, rulebook, state, watch, worker |
+//! | daemon | admin, alert, aws, clock, config, folder, horizon, intake, metrics, pipeline, reload, rulebook, state, watch, worker |
 //!
 //! # What always holds
 //!

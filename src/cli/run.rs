@@ -6,7 +6,7 @@ use super::terminal::{self, complain};
 use super::{Exit, RunArgs};
 use crate::config::Flags;
 use crate::daemon::{self, Ending};
-use crate::reload::Reload;
+use crate::reload::{self, Reload};
 
 pub(super) fn run(args: RunArgs) -> Exit {
     match try_run(args) {
@@ -50,6 +50,10 @@ fn try_run(args: RunArgs) -> Result<Exit, Exit> {
         })?
     };
     let book = terminal::rulebook(&config)?;
+    if let Err(error) = reload::may_forget(&config, &book.rules) {
+        complain(&terminal::plain(&error.to_string()));
+        return Err(Exit::USAGE);
+    }
     let ended = runtime.block_on(daemon::run(&config, book, reload));
     // A write that nobody takes must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
