@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -25,7 +26,10 @@ use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::pipeline::{Crew, Line, Shared};
 use crate::reload::{self, Reload};
+use crate::replay::Source;
 use crate::rulebook::Rulebook;
+use crate::seed;
+use crate::sigma::{Logic, Rule};
 use crate::state::{Keeper, Windows};
 use crate::watch::Watch;
 use crate::worker::Current;
@@ -49,11 +53,17 @@ pub enum Ending {
     Failed,
 }
 
-/// Runs until a signal, and drains. `reload` says when the detections are read again.
+/// Runs until a signal, and drains. First-seen detections learn from the `seeds` before; `reload` says when the
+/// detections are read again.
 ///
 /// # Errors
 /// Something could not be set up.
-pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow::Result<Ending> {
+pub async fn run(
+    config: &Config,
+    rulebook: Rulebook,
+    seeds: &[Source],
+    reload: Reload,
+) -> anyhow::Result<Ending> {
     let (metrics, clock) = (Metrics::default(), Clock::system());
     let (stop, abandon, reader_gone) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -85,7 +95,6 @@ pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow:
     let horizon = Horizon::new(config.lateness);
     let windows = Windows::new(current.inspection(), horizon.clone(), metrics.clone());
     let (state, keeper) = Keeper::new(handles, reported, metrics.clone(), clock.clone());
-    deliveries.spawn(keeper.with_windows(windows).run(abandon.clone()));
     drop(reports);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shared = Arc::new(Shared {
@@ -104,6 +113,12 @@ pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow:
         let listener = listen(address).await?;
         others.spawn(admin.serve(listener, abandon.clone()));
     }
+    tell_windows(config, current.inspection().detections.rules());
+    let windows = match seeded(seeds, &current, windows, &mut signals).await? {
+        Ok(windows) => windows,
+        Err(ending) => return Ok(ending),
+    };
+    deliveries.spawn(keeper.with_windows(windows).run(abandon.clone()));
     let mut sources = spawn_sources(config, &shared, &stop, &abandon).await?;
     others.spawn(reload.run(current, state, metrics.clone(), stop.clone()));
     drop(shared);
@@ -158,6 +173,52 @@ pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow:
     }
     info!("stopped");
     Ok(if reader_gone.is_cancelled() { Ending::ReaderGone } else { ending })
+}
+
+/// Says what a restart forgets.
+fn tell_windows(config: &Config, rules: &[Rule]) {
+    let first_seen = rules.iter().filter(|rule| rule.extension.first_seen.is_some()).count();
+    let correlations = rules.iter().filter(|rule| matches!(rule.logic, Logic::Correlation(_))).count();
+    let groupings = rules.iter().filter(|rule| rule.extension.group.is_some()).count();
+    if correlations + first_seen > 0 {
+        let on_queue = !config.queues.is_empty();
+        info!(
+            correlations,
+            first_seen, on_queue, "windows and first sights are in memory; a restart forgets them"
+        );
+    }
+    if groupings > 0 {
+        info!(
+            groupings,
+            "the counts of groups are in memory; after a restart they start anew, with the same ids"
+        );
+    }
+}
+
+/// Windows that have learnt from archives, unless a signal came before that was done.
+async fn seeded(
+    seeds: &[Source],
+    current: &Current,
+    mut windows: Windows,
+    signals: &mut Signals,
+) -> anyhow::Result<Result<Windows, Ending>> {
+    if seeds.is_empty() {
+        return Ok(Ok(windows));
+    }
+    let (seeds, inspection, stop) = (seeds.to_vec(), current.inspection(), Arc::new(AtomicBool::new(false)));
+    let stopped = Arc::clone(&stop);
+    let mut learning = tokio::task::spawn_blocking(move || {
+        seed::learn(&seeds, &inspection, &mut windows, &stopped).map(|()| windows)
+    });
+    tokio::select! {
+        learnt = &mut learning => Ok(Ok(learnt.context("learning from archives has failed")??)),
+        ending = signals.next() => {
+            stop.store(true, Ordering::Relaxed);
+            // What was learnt so far is of no use, nor is what was wrong with it.
+            let _ = learning.await;
+            Ok(Err(ending))
+        }
+    }
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -35,6 +35,7 @@
 //! | [`ration`] | how often a warning is told |
 //! | [`clock`] | wall time, handed in |
 //! | [`admin`] | metrics and health over HTTP |
+//! | [`seed`] | what first-seen detections learn from archives before anything is received |
 //! | [`daemon`], [`replay`] | compose all of it for `run` and `replay` |
 //! | [`cli`] | the command line; the only one that writes to the terminal |
 //!
@@ -65,7 +66,8 @@
 //! | ration | nothing |
 //! | pipeline | alert, announce, clock, decode, detect, fetch, horizon, intake, metrics, ration, state, worker |
 //! | replay | alert, announce, decode, detect, event, fetch, folder, sigma, worker |
-//! | daemon | admin, alert, aws, clock, config, folder, horizon, intake, metrics, pipeline, reload, rulebook, state, watch, worker |
+//! | seed | detect, replay, state, worker |
+//! | daemon | admin, alert, aws, clock, config, folder, horizon, intake, metrics, pipeline, reload, replay, rulebook, seed, sigma, state, watch, worker |
 //!
 //! # What always holds
 //!
@@ -82,8 +84,8 @@
 //!
 //! # What is deliberately absent
 //!
-//! Correlations, grouping and first-seen detections are read, but do not run yet; durable state, replay from S3,
-//! integrity checks and the audit commands answer that they are not available.
+//! Windows and first sights are in memory only; durable state, replay from S3, integrity checks and the audit
+//! commands answer that they are not available.
 
 pub mod admin;
 pub mod alert;
@@ -106,6 +108,7 @@ pub mod ration;
 pub mod reload;
 pub mod replay;
 pub mod rulebook;
+pub mod seed;
 pub mod sigma;
 pub mod state;
 pub mod watch;

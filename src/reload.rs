@@ -92,7 +92,13 @@ impl Reload {
     }
 
     /// Reloads whenever it is asked to, until it is stopped. Signals that come during a reload are one.
-    pub async fn run(mut self, current: Arc<Current>, state: State, metrics: Metrics, stop: CancellationToken) {
+    pub async fn run(
+        mut self,
+        current: Arc<Current>,
+        state: State,
+        metrics: Metrics,
+        stop: CancellationToken,
+    ) {
         let serve = async {
             loop {
                 tokio::select! {

@@ -293,7 +293,8 @@ async fn windows_tell_at_once_and_have_a_last_word() {
     assert_eq!(fixture.state.commit(effects(&by, &[denied(200, "bob")])).await, Settled::Delivered);
     assert_eq!(fixture.lines("updated").len(), 3, "an archive is still being read");
     drop(hold);
-    let settled = expected(&[("denied", 1, 1), ("denied", 1, 1), ("denied", 2, 9), ("many", 1, 5), ("many", 2, 9)]);
+    let settled =
+        expected(&[("denied", 1, 1), ("denied", 1, 1), ("denied", 2, 9), ("many", 1, 5), ("many", 2, 9)]);
     fixture.until("updated", settled.len()).await;
     assert_eq!(told(&fixture.lines("updated")), settled);
     assert_eq!(fixture.lines("plain").len(), 3, "it has not asked for updates");

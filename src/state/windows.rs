@@ -44,7 +44,12 @@ impl Windows {
     /// `updates`.
     pub(super) fn take(&mut self, gathered: Gathered, now: Timestamp, updates: bool) -> Vec<Alert> {
         let evidence = self.understood(gathered);
-        evidence.iter().map(|evidence| evidence.time).max().into_iter().for_each(|time| self.horizon.reaches(time));
+        evidence
+            .iter()
+            .map(|evidence| evidence.time)
+            .max()
+            .into_iter()
+            .for_each(|time| self.horizon.reaches(time));
         self.step(evidence, now, updates)
     }
 
@@ -104,7 +109,10 @@ fn kept<'r>(change: &Change<'r>) -> Kept<'r> {
 
 /// How many facts tell something.
 fn weight(evidence: &[Evidence]) -> u64 {
-    evidence.iter().map(|evidence| evidence.facts.iter().filter(|fact| **fact != Fact::Spent).count() as u64).sum()
+    evidence
+        .iter()
+        .map(|evidence| evidence.facts.iter().filter(|fact| **fact != Fact::Spent).count() as u64)
+        .sum()
 }
 
 fn alert(finding: &Finding, inspection: &Inspection, now: Timestamp, parser: &mut Parser) -> Option<Alert> {

@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 use crate::support::root;
 
 /// Which of our modules each module may import.
-const MAY_IMPORT: [(&str, &[&str]); 24] = [
+const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("event", &[]),
     ("sigma", &["event"]),
     ("detect", &["event", "sigma"]),
@@ -33,16 +33,17 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
     (
         "pipeline",
         &[
-            "alert", "announce", "clock", "decode", "detect", "fetch", "horizon", "intake",
-            "metrics", "ration", "state", "worker",
+            "alert", "announce", "clock", "decode", "detect", "fetch", "horizon", "intake", "metrics",
+            "ration", "state", "worker",
         ],
     ),
     ("replay", &["alert", "announce", "decode", "detect", "event", "fetch", "folder", "sigma", "worker"]),
+    ("seed", &["detect", "replay", "state", "worker"]),
     (
         "daemon",
         &[
             "admin", "alert", "aws", "clock", "config", "folder", "horizon", "intake", "metrics", "pipeline",
-            "reload", "rulebook", "state", "watch", "worker",
+            "reload", "replay", "rulebook", "seed", "sigma", "state", "watch", "worker",
         ],
     ),
 ];

@@ -390,7 +390,12 @@ impl Sender {
     fn finish(&self, job: &Job, taken: bool) {
         self.backlog.remove(&job.alert);
         // Without anyone to report to, the program is ending.
-        let _ = self.reports.send(Report { id: job.alert.id, revision: job.alert.revision, sink: self.number, taken });
+        let _ = self.reports.send(Report {
+            id: job.alert.id,
+            revision: job.alert.revision,
+            sink: self.number,
+            taken,
+        });
     }
 
     /// There is no more time. What a required sink did not take is with messages that are given back.
