@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn horizon() -> Horizon {
-        Horizon::new(Duration::from_mins(60))
+        Horizon::new(Duration::from_hours(1))
     }
 
     #[tokio::test(start_paused = true)]

@@ -63,7 +63,7 @@ pub fn may_forget(config: &Config, rules: &[Rule]) -> Result<(), WouldForget> {
         |rule: &&Rule| matches!(rule.logic, Logic::Correlation(_)) || rule.extension.first_seen.is_some();
     let forgetful = rules.iter().filter(forgets);
     match forgetful.clone().next() {
-        Some(one) if !config.queues.is_empty() && config.state.is_none() && !config.forget_windows => {
+        Some(one) if !config.queues.is_empty() && config.state.is_none() && !config.windows.forget => {
             Err(WouldForget { count: forgetful.count(), one: one.title.clone() })
         }
         _ => Ok(()),

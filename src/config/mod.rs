@@ -48,10 +48,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Where state is kept.
     pub state: Option<PathBuf>,
-    /// How late events may come after the latest ones for detections over more than one event.
-    pub lateness: Duration,
-    /// Whether a restart may forget what detections over more than one event have seen.
-    pub forget_windows: bool,
+    /// Detections over more than one event.
+    pub windows: WindowConfig,
     /// Log lines.
     pub log: Logs,
     /// How long what is in flight may take to end at a shutdown.
@@ -81,6 +79,15 @@ pub struct Logs {
     pub filter: Option<String>,
     /// Whether they may have colours on a terminal; not with `NO_COLOR`.
     pub colours: bool,
+}
+
+/// How detections over more than one event run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowConfig {
+    /// How late events may come after the latest ones.
+    pub lateness: Duration,
+    /// Whether a restart may forget what was seen.
+    pub forget: bool,
 }
 
 /// A queue and the buckets that it may announce.
@@ -292,8 +299,7 @@ impl Config {
             values: reader.string("values").map(PathBuf::from),
             listen: reader.parsed("listen", "an address such as \"127.0.0.1:9187\""),
             state: reader.string("state").map(PathBuf::from),
-            lateness: lateness(reader),
-            forget_windows: reader.flag("forget_windows").unwrap_or(false),
+            windows: windows(reader),
             log: log(reader),
             grace: reader.duration("grace").unwrap_or(Duration::from_secs(20)),
             queues: reader.tables("queue", queue),
@@ -406,13 +412,13 @@ impl Config {
 
 const DEFAULT_LATENESS: Duration = Duration::from_hours(1);
 
-fn lateness(reader: &mut Reader<'_>) -> Duration {
+fn windows(reader: &mut Reader<'_>) -> WindowConfig {
     let place = reader.place_of("lateness");
     let lateness = reader.duration("lateness").unwrap_or(DEFAULT_LATENESS);
     if lateness < Duration::from_mins(1) || lateness > Duration::from_hours(24) {
         reader.refuse::<()>("lateness", place, "must lie between 1m and 24h");
     }
-    lateness
+    WindowConfig { lateness, forget: reader.flag("forget_windows").unwrap_or(false) }
 }
 
 const DEFAULT_VISIBILITY: Duration = Duration::from_mins(5);

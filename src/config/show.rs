@@ -28,8 +28,8 @@ impl Config {
         if let Some(state) = &self.state {
             put("state", state.display().to_string().into());
         }
-        put("lateness", duration(self.lateness));
-        put("forget_windows", self.forget_windows.into());
+        put("lateness", duration(self.windows.lateness));
+        put("forget_windows", self.windows.forget.into());
         put("log", if self.log.format == LogFormat::Json { "json" } else { "text" }.into());
         put("grace", duration(self.grace));
         put("watch", list(self.watch.iter().map(|path| path.display().to_string())));

@@ -79,7 +79,7 @@ impl Fixture {
         }
         let health = handles.iter().map(SenderHandle::health).collect();
         let (state, keeper) = Keeper::new(handles, receiver, metrics.clone(), clock);
-        let horizon = Horizon::new(Duration::from_mins(60));
+        let horizon = Horizon::new(Duration::from_hours(1));
         let keeper = tokio::spawn(windows(keeper, &horizon, &metrics).run(CancellationToken::new()));
         Self { folder, state, metrics, horizon, keeper, health }
     }

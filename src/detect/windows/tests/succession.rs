@@ -27,13 +27,10 @@ fn swapped(
         if number == swap {
             stored.apply(engine.succeed(Arc::clone(&new), &kept));
         }
-        let rules = if number < swap + stale { before } else { after };
-        let evidence = call.evidence(number, rules, if number < swap + stale { &old } else { &new });
-        let evidence = match number < swap {
-            true => Some(evidence),
-            false if number < swap + stale => new.adopt(evidence, &old, &kept),
-            false => Some(evidence),
-        };
+        let (rules, feeds) = if number < swap + stale { (before, &old) } else { (after, &new) };
+        let evidence = Some(call.evidence(number, rules, feeds));
+        let is_stale = (swap..swap + stale).contains(&number);
+        let evidence = if is_stale { evidence.and_then(|it| new.adopt(it, &old, &kept)) } else { evidence };
         let step = engine.step(evidence, Timestamp::MIN);
         note(&step, &mut told);
         stored.apply(step.changes);
