@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -20,12 +22,16 @@ use crate::aws::{Aws, Buckets, Queue};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::folder::FolderStore;
+use crate::horizon::Horizon;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::pipeline::{Crew, Line, Shared};
 use crate::reload::{self, Reload};
+use crate::replay::Source;
 use crate::rulebook::Rulebook;
-use crate::state::Keeper;
+use crate::seed;
+use crate::sigma::{Logic, Rule};
+use crate::state::{Keeper, Windows};
 use crate::watch::Watch;
 use crate::worker::Current;
 
@@ -48,11 +54,17 @@ pub enum Ending {
     Failed,
 }
 
-/// Runs until a signal, and drains. `reload` says when the detections are read again.
+/// Runs until a signal, and drains. First-seen detections learn from the `seeds` before; `reload` says when the
+/// detections are read again.
 ///
 /// # Errors
 /// Something could not be set up.
-pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow::Result<Ending> {
+pub async fn run(
+    config: &Config,
+    rulebook: Rulebook,
+    seeds: &[Source],
+    reload: Reload,
+) -> anyhow::Result<Ending> {
     let (metrics, clock) = (Metrics::default(), Clock::system());
     let (stop, abandon, reader_gone) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -66,43 +78,39 @@ pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow:
     let give_up = abandon.child_token();
     let (mut deliveries, mut optional) = (JoinSet::new(), JoinSet::new());
     let sinks = open_sinks(&config.sinks_or_stdout(), &reports, &reader_gone, &metrics, &clock)?;
-    let handles: Vec<SenderHandle> = sinks
-        .into_iter()
-        .map(|(handle, sender)| {
-            if handle.settings.required {
-                deliveries.spawn(sender.run(abandon.clone()));
-            } else {
-                optional.spawn(sender.run(give_up.clone()));
-            }
-            handle
-        })
-        .collect();
+    let handles = spawn_senders(sinks, (&mut deliveries, &abandon), (&mut optional, &give_up));
     let required =
         handles.iter().filter(|handle| handle.settings.required).map(SenderHandle::health).collect();
     let intake = Intake::new(config.limits.in_flight, required, metrics.clone());
-    let (state, keeper) = Keeper::new(handles, reported, metrics.clone(), clock.clone());
-    deliveries.spawn(keeper.run(abandon.clone()));
-    drop(reports);
-
     let current = Arc::new(Current::new(reload::inspection(config, rulebook)));
+    let horizon = Horizon::new(config.windows.lateness);
+    let (state, keeper) = Keeper::new(handles, reported, metrics.clone(), clock.clone());
+    drop(reports);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shared = Arc::new(Shared {
         current: Arc::clone(&current),
         crew: Crew::new(cores, config.limits.decode()),
-        state,
+        state: state.clone(),
+        horizon: horizon.clone(),
         intake: intake.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),
     });
 
     let mut others = JoinSet::new();
-    if let Some(address) = config.listen {
+    if let Some(listener) = listen(config.listen).await? {
         let admin = Admin { metrics: metrics.clone(), intake, stop: stop.clone() };
-        let listener = listen(address).await?;
         others.spawn(admin.serve(listener, abandon.clone()));
     }
+    tell_windows(config, current.inspection().detections.rules());
+    let windows = Windows::new(current.inspection(), horizon, metrics.clone());
+    let windows = match seeded(seeds, &current, windows, &mut signals).await? {
+        ControlFlow::Continue(windows) => windows,
+        ControlFlow::Break(ending) => return Ok(ending),
+    };
+    deliveries.spawn(keeper.with_windows(windows).run(abandon.clone()));
     let mut sources = spawn_sources(config, &shared, &stop, &abandon).await?;
-    others.spawn(reload.run(current, metrics.clone(), stop.clone()));
+    others.spawn(reload.run(current, state, metrics.clone(), stop.clone()));
     drop(shared);
     info!(version = env!("CARGO_PKG_VERSION"), detections, "started");
 
@@ -121,9 +129,8 @@ pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow:
     info!(?ending, grace_s = config.grace.as_secs(), "stopping");
     stop.cancel();
     let drained = async {
-        while sources.join_next().await.is_some() {}
-        while deliveries.join_next().await.is_some() {}
-        if timeout(OPTIONAL_GRACE, async { while optional.join_next().await.is_some() {} }).await.is_err() {
+        ended(&mut [&mut sources, &mut deliveries]).await;
+        if timeout(OPTIONAL_GRACE, ended(&mut [&mut optional])).await.is_err() {
             give_up.cancel();
         }
     };
@@ -138,14 +145,9 @@ pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow:
         }
     }
     abandon.cancel();
-    let ended = async {
-        while sources.join_next().await.is_some() {}
-        while deliveries.join_next().await.is_some() {}
-        while optional.join_next().await.is_some() {}
-        while others.join_next().await.is_some() {}
-    };
+    let mut all = [&mut sources, &mut deliveries, &mut optional, &mut others];
     tokio::select! {
-        ended = timeout(LAST_STEPS, ended) => if ended.is_err() {
+        ended = timeout(LAST_STEPS, ended(&mut all)) => if ended.is_err() {
             warn!("not everything ended in time");
         },
         second = signals.next() => {
@@ -157,10 +159,67 @@ pub async fn run(config: &Config, rulebook: Rulebook, reload: Reload) -> anyhow:
     Ok(if reader_gone.is_cancelled() { Ending::ReaderGone } else { ending })
 }
 
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// Waits for the end of all these tasks.
+async fn ended(tasks: &mut [&mut JoinSet<()>]) {
+    for tasks in tasks {
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Says what a restart forgets.
+fn tell_windows(config: &Config, rules: &[Rule]) {
+    let first_seen = rules.iter().filter(|rule| rule.extension.first_seen.is_some()).count();
+    let correlations = rules.iter().filter(|rule| matches!(rule.logic, Logic::Correlation(_))).count();
+    let groupings = rules.iter().filter(|rule| rule.extension.group.is_some()).count();
+    if correlations + first_seen > 0 {
+        let on_queue = !config.queues.is_empty();
+        info!(
+            correlations,
+            first_seen, on_queue, "windows and first sights are in memory; a restart forgets them"
+        );
+    }
+    if groupings > 0 {
+        info!(
+            groupings,
+            "the counts of groups are in memory; after a restart they start anew, with the same ids"
+        );
+    }
+}
+
+/// Windows that have learnt from archives, unless a signal came before that was done.
+async fn seeded(
+    seeds: &[Source],
+    current: &Current,
+    mut windows: Windows,
+    signals: &mut Signals,
+) -> anyhow::Result<ControlFlow<Ending, Windows>> {
+    if seeds.is_empty() {
+        return Ok(ControlFlow::Continue(windows));
+    }
+    let (seeds, inspection, stop) = (seeds.to_vec(), current.inspection(), Arc::new(AtomicBool::new(false)));
+    let stopped = Arc::clone(&stop);
+    let mut learning = tokio::task::spawn_blocking(move || {
+        seed::learn(&seeds, &inspection, &mut windows, &stopped).map(|()| windows)
+    });
+    tokio::select! {
+        learnt = &mut learning => {
+            let windows = learnt.context("learning from archives has failed")??;
+            Ok(ControlFlow::Continue(windows))
+        }
+        ending = signals.next() => {
+            stop.store(true, Ordering::Relaxed);
+            // What was learnt so far is of no use, nor is what was wrong with it.
+            let _ = learning.await;
+            Ok(ControlFlow::Break(ending))
+        }
+    }
+}
+
+async fn listen(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     info!(address = %listener.local_addr()?, "listening");
-    Ok(listener)
+    Ok(Some(listener))
 }
 
 /// Opens every sink and its sender.
@@ -194,6 +253,23 @@ pub fn open_sinks(
     }
     anyhow::ensure!(faults.is_empty(), "{}", faults.join("\n"));
     Ok(sinks)
+}
+
+/// Tasks, and what cancels them.
+type Tasks<'t> = (&'t mut JoinSet<()>, &'t CancellationToken);
+
+/// Starts the senders of the sinks that are required, and of those that are not.
+fn spawn_senders<'t>(
+    sinks: Vec<(SenderHandle, Sender)>,
+    mut required: Tasks<'t>,
+    mut optional: Tasks<'t>,
+) -> Vec<SenderHandle> {
+    let spawn = |(handle, sender): (SenderHandle, Sender)| {
+        let (tasks, cancel) = if handle.settings.required { &mut required } else { &mut optional };
+        tasks.spawn(sender.run(cancel.clone()));
+        handle
+    };
+    sinks.into_iter().map(spawn).collect()
 }
 
 /// One line for each queue and each watched folder.

@@ -21,7 +21,8 @@
 //! | [`fetch`] | what a store of objects is |
 //! | [`folder`] | log files in the file system |
 //! | [`alert`] | the alert document, its id, sinks |
-//! | [`state`] | the commit: when effects are final |
+//! | [`state`] | the commit: when effects are final; what is found over more than one event |
+//! | [`horizon`] | up to when events are no longer awaited |
 //! | [`worker`] | one object in, its alerts out |
 //! | [`intake`] | whether more may be received |
 //! | [`pipeline`] | the line: one message in, one disposition |
@@ -35,6 +36,7 @@
 //! | [`ration`] | how often a warning is told |
 //! | [`clock`] | wall time, handed in |
 //! | [`admin`] | metrics and health over HTTP |
+//! | [`seed`] | what first-seen detections learn from archives before anything is received |
 //! | [`daemon`], [`replay`] | compose all of it for `run` and `replay` |
 //! | [`cli`] | the command line; the only one that writes to the terminal |
 //!
@@ -52,20 +54,22 @@
 //! | fetch | announce |
 //! | folder | announce, fetch |
 //! | alert | event, sigma, detect, clock, metrics |
-//! | state | alert, clock, metrics |
+//! | horizon | nothing |
+//! | state | alert, clock, detect, event, horizon, metrics, worker |
 //! | config | alert, decode, sigma |
 //! | intake | alert, announce, fetch, metrics |
 //! | worker | alert, decode, detect, event, fetch |
 //! | rulebook | event, sigma |
-//! | reload | alert, config, detect, metrics, rulebook, worker |
+//! | reload | alert, config, detect, metrics, rulebook, sigma, state, worker |
 //! | review | alert, decode, detect, event, fetch, folder, sigma |
 //! | watch | announce, clock, folder, intake, metrics, ration |
 //! | aws | alert, announce, clock, config, fetch, intake, metrics |
 //! | admin | intake, metrics |
 //! | ration | nothing |
-//! | pipeline | alert, announce, clock, decode, detect, fetch, intake, metrics, ration, state, worker |
+//! | pipeline | alert, announce, clock, decode, detect, fetch, horizon, intake, metrics, ration, state, worker |
 //! | replay | alert, announce, decode, detect, event, fetch, folder, sigma, worker |
-//! | daemon | admin, alert, aws, clock, config, folder, intake, metrics, pipeline, reload, rulebook, state, watch, worker |
+//! | seed | detect, replay, state, worker |
+//! | daemon | admin, alert, aws, clock, config, folder, horizon, intake, metrics, pipeline, reload, replay, rulebook, seed, sigma, state, watch, worker |
 //!
 //! # What always holds
 //!
@@ -82,8 +86,8 @@
 //!
 //! # What is deliberately absent
 //!
-//! Durable state, replay from S3 and integrity checks answer that they are not available. A daemon reads detections
-//! over more than one event, but only a replay runs them.
+//! Windows and first sights are in memory only; durable state, replay from S3, integrity checks and dead
+//! letters answer that they are not available.
 
 pub mod admin;
 pub mod alert;
@@ -98,6 +102,7 @@ pub mod detect;
 pub mod event;
 pub mod fetch;
 pub mod folder;
+pub mod horizon;
 pub mod intake;
 pub mod metrics;
 pub mod pipeline;
@@ -106,6 +111,7 @@ pub mod reload;
 pub mod replay;
 pub mod review;
 pub mod rulebook;
+pub mod seed;
 pub mod sigma;
 pub mod state;
 pub mod watch;

@@ -36,6 +36,8 @@ struct Inner {
     intake_stopped: IntGauge,
     in_flight: Mutex<BTreeMap<String, InFlight>>,
     evicted: IntCounterVec,
+    evidence: IntCounterVec,
+    windows: IntGaugeVec,
     rules: IntGaugeVec,
     reloads: IntCounterVec,
 }
@@ -111,6 +113,12 @@ impl Default for Metrics {
                 "Whether nothing is received because nothing would work.",
             ),
             evicted: counter("evicted_total", "What was forgotten to stay within bounds.", &["store"]),
+            evidence: counter(
+                "evidence_total",
+                "What hits told detections over more than one event, by what became of it.",
+                &["outcome"],
+            ),
+            windows: gauges("windows", "What is kept for detections over more than one event.", "kind"),
             rules: gauges("rules", "Detections, by state.", "state"),
             in_flight: Mutex::default(),
             registry,
@@ -154,7 +162,8 @@ impl Metrics {
         self.0.anomalies.with_label_values(&[kind]).inc_by(count);
     }
 
-    /// An alert was raised for the first time: a `match`, `undecided`, or undecided and `withheld` from all sinks.
+    /// An alert was raised for the first time: a `match`, `undecided`, or undecided and `withheld` from all sinks; or one
+    /// that was raised before is `updated`.
     pub fn alert(&self, rule: &str, status: &str) {
         self.0.alerts.with_label_values(&[rule, status]).inc();
     }
@@ -209,6 +218,20 @@ impl Metrics {
         self.0.evicted.with_label_values(&[store]).inc_by(count);
     }
 
+    /// What hits told detections over more than one event was `taken`, `duplicate`, `spent` because it told nothing new,
+    /// of an event with `no-group` or `no-value`, `too-late`, `without-room`; or it never came so far: `untimed`, as its
+    /// event has no time, or `outdated`, as its detection was replaced meanwhile.
+    pub fn evidence(&self, outcome: &str, count: u64) {
+        self.0.evidence.with_label_values(&[outcome]).inc_by(count);
+    }
+
+    /// How much is kept for detections over more than one event: groups and the hits in their windows, values seen.
+    pub fn windows(&self, groups: usize, hits: usize, values: usize) {
+        for (kind, count) in [("groups", groups), ("hits", hits), ("values", values)] {
+            self.0.windows.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
     /// How many detections are `running`, and how many faults were found when they were last read: `broken`.
     pub fn rules(&self, state: &str, count: usize) {
         self.0.rules.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -249,6 +272,8 @@ mod tests {
         metrics.sink_up("sink", true);
         metrics.stage("fetch", Duration::ZERO);
         metrics.evicted("alert-ids", 1);
+        metrics.evidence("taken", 1);
+        metrics.windows(1, 1, 1);
         metrics.rules("running", 1);
         let text = metrics.render();
         let shown: BTreeSet<&str> =

@@ -18,13 +18,14 @@ use tracing::{debug, error, warn};
 use crate::alert::{Alert, AlertId, Origin, OriginKind};
 use crate::announce::{Class, Delivery, Disposition, Item, ObjectRef};
 use crate::clock::Clock;
-use crate::detect::Hit;
+use crate::detect::{Evidence, Hit};
 use crate::fetch::{FetchError, Fetched, ObjectStore, retry_after};
+use crate::horizon::{Hold, Horizon};
 use crate::intake::{Announcer, Intake, Reservation, Source};
 use crate::metrics::Metrics;
 use crate::ration::{Ration, warn_some};
-use crate::state::{Settled, State};
-use crate::worker::{Current, Examined, Listener, Tally, Worker};
+use crate::state::{Effects, Gathered, Settled, State};
+use crate::worker::{Current, Examined, Inspection, Listener, Tally, Worker};
 
 /// Objects that are fetched at once.
 const FETCHES: usize = 32;
@@ -32,7 +33,7 @@ const FETCHES: usize = 32;
 const UNKNOWN_SIZE: usize = 1 << 20;
 /// What an item of a message holds in memory, about, in bytes.
 const ITEM_SIZE: usize = 256;
-/// Bytes of alerts that are committed at once, and such portions of one object that may be under way.
+/// Bytes of alerts and evidence that are committed at once, and such portions of one object that may be under way.
 const PORTION: usize = 4 << 20;
 const MOST_PORTIONS: usize = 4;
 /// Ids of alerts by which repeats within an object are noticed.
@@ -49,6 +50,8 @@ pub struct Shared {
     pub crew: Crew,
     /// Where effects are committed.
     pub state: State,
+    /// What holds back the watermark.
+    pub horizon: Horizon,
     /// The gate, and the bytes in flight.
     pub intake: Intake,
     /// What happened.
@@ -85,8 +88,8 @@ impl<S: ObjectStore> Line<S> {
         loop {
             tokio::select! {
                 Some(delivery) = deliveries.recv() => {
-                    let line = Arc::clone(&line);
-                    messages.spawn(async move { line.settle(delivery).await });
+                    let (line, hold) = (Arc::clone(&line), line.shared.horizon.hold(delivery.sent_at));
+                    messages.spawn(async move { line.settle(delivery, hold).await });
                 }
                 Some(ended) = messages.join_next() => {
                     if let Err(panic) = ended {
@@ -104,7 +107,8 @@ impl<S: ObjectStore> Line<S> {
         }
     }
 
-    async fn settle(&self, delivery: Delivery) {
+    /// What the message knows of its time is held until nothing more can come of it.
+    async fn settle(&self, delivery: Delivery, _hold: Hold) {
         let disposition = self.message(&delivery).await;
         delivery.receipt.settle(disposition);
     }
@@ -131,7 +135,7 @@ impl<S: ObjectStore> Line<S> {
         disposition
     }
 
-    /// What becomes of a part of a message, apart from the commits of its alerts.
+    /// What becomes of a part of a message, apart from the commits of its effects.
     async fn item(
         &self,
         item: &Item,
@@ -181,8 +185,8 @@ impl<S: ObjectStore> Line<S> {
     ) -> Disposition {
         let held = self.shared.intake.reserve(record.len()).await;
         let tally = self.work(commits, held, move |worker, shared, portions| {
-            let now = Some(shared.clock.now());
-            worker.examine_record(&shared.current.inspection(), &record, &origin, now, portions)
+            let (now, inspection) = (Some(shared.clock.now()), portions.inspection());
+            worker.examine_record(&inspection, &record, &origin, now, portions)
         });
         let Some(tally) = tally.await else { return Disposition::Retry(retry_after(1)) };
         self.count(&tally);
@@ -244,8 +248,8 @@ impl<S: ObjectStore> Line<S> {
                 received_at: Some(received_at),
                 stored_at: if kind == OriginKind::S3 { stored_at } else { None },
             };
-            let now = Some(shared.clock.now());
-            worker.examine(&shared.current.inspection(), &mut body, &origin, now, portions)
+            let (now, inspection) = (Some(shared.clock.now()), portions.inspection());
+            worker.examine(&inspection, &mut body, &origin, now, portions)
         });
         let Some(examined) = examined.await else {
             metrics.object("failed", "panic");
@@ -255,7 +259,7 @@ impl<S: ObjectStore> Line<S> {
         self.examined(object, &examined, delivery.receives)
     }
 
-    /// Has a worker do something, and commits the alerts that come of it, portion by portion. `held` are the
+    /// Has a worker do something, and commits what comes of it, portion by portion. `held` are the
     /// bytes that the job holds; none is returned if it panicked.
     async fn work<T: Send + 'static>(
         &self,
@@ -268,7 +272,8 @@ impl<S: ObjectStore> Line<S> {
         let mut done = pin!(self.shared.crew.work(move |worker| {
             let mut portions = Portions::new(Arc::clone(&shared), sender);
             let result = job(worker, &shared, &mut portions);
-            (result, portions.alerts)
+            portions.latest.into_iter().for_each(|time| shared.horizon.reaches(time));
+            (result, portions.rest())
         }));
         let (result, rest) = loop {
             tokio::select! {
@@ -281,8 +286,9 @@ impl<S: ObjectStore> Line<S> {
         while let Ok(portion) = ready.try_recv() {
             commits.spawn(self.commit(portion));
         }
-        held.resize(weight(&rest));
-        commits.spawn(self.commit(Portion { alerts: rest, room: (held, None) }));
+        let (effects, bytes) = rest;
+        held.resize(bytes);
+        commits.spawn(self.commit(Portion { effects, room: (held, None) }));
         Some(result)
     }
 
@@ -361,12 +367,12 @@ impl<S: ObjectStore> Line<S> {
         }
     }
 
-    /// Commits at once; the bytes of the alerts stay in flight until the answer has come.
+    /// Commits at once; the bytes of the effects stay in flight until the answer has come.
     fn commit(&self, portion: Portion) -> impl Future<Output = Disposition> + use<S> {
         let metrics = self.shared.metrics.clone();
         let started = Instant::now();
-        let Portion { alerts, room } = portion;
-        let settled = self.shared.state.commit(alerts);
+        let Portion { effects, room } = portion;
+        let settled = self.shared.state.commit(effects);
         async move {
             let settled = settled.await;
             metrics.stage("commit", started.elapsed());
@@ -381,33 +387,62 @@ impl<S: ObjectStore> Line<S> {
     }
 }
 
-/// Alerts that are committed together.
+/// Effects that are committed together.
 struct Portion {
-    alerts: Vec<Alert>,
-    /// What they take up until they are delivered.
+    effects: Effects,
+    /// What they take up until they are final.
     room: (Reservation, Option<OwnedSemaphorePermit>),
 }
 
-/// Gathers the alerts of an object and hands them over in portions, so that an object which raises more than
+/// Gathers the effects of an object and hands them over in portions, so that an object which raises more than
 /// fits into memory waits for its own deliveries. Repeated ids are noticed before their alert is written.
 struct Portions {
     shared: Arc<Shared>,
     ready: mpsc::UnboundedSender<Portion>,
     turns: Arc<Semaphore>,
+    /// The one that the object meets, from its first record to its last.
+    inspection: Arc<Inspection>,
     alerts: Vec<Alert>,
+    evidence: Vec<Evidence>,
     bytes: usize,
     seen: HashSet<AlertId>,
+    /// The time of the latest event that was hit.
+    latest: Option<jiff::Timestamp>,
 }
 
 impl Portions {
     fn new(shared: Arc<Shared>, ready: mpsc::UnboundedSender<Portion>) -> Self {
-        let turns = Arc::new(Semaphore::new(MOST_PORTIONS));
-        Self { shared, ready, turns, alerts: Vec::new(), bytes: 0, seen: HashSet::new() }
+        let (turns, inspection) = (Arc::new(Semaphore::new(MOST_PORTIONS)), shared.current.inspection());
+        let (alerts, evidence, seen) = (Vec::new(), Vec::new(), HashSet::new());
+        Self { shared, ready, turns, inspection, alerts, evidence, bytes: 0, seen, latest: None }
+    }
+
+    fn inspection(&self) -> Arc<Inspection> {
+        Arc::clone(&self.inspection)
+    }
+
+    /// What was not handed over yet, and its bytes.
+    fn rest(&mut self) -> (Effects, usize) {
+        let gathered = Gathered { evidence: std::mem::take(&mut self.evidence), by: self.inspection() };
+        let effects = Effects { alerts: std::mem::take(&mut self.alerts), gathered: Some(gathered) };
+        (effects, std::mem::take(&mut self.bytes))
+    }
+
+    fn hand_over(&mut self) {
+        if self.bytes < PORTION {
+            return;
+        }
+        let turn = Handle::current().block_on(Arc::clone(&self.turns).acquire_owned());
+        let (effects, bytes) = self.rest();
+        let held = self.shared.intake.hold(bytes);
+        // Nobody takes it any more once the program gives up.
+        let _ = self.ready.send(Portion { effects, room: (held, turn.ok()) });
     }
 }
 
 impl Listener for Portions {
     fn wants(&mut self, hit: &Hit<'_>) -> bool {
+        self.latest = self.latest.max(hit.event.time());
         // Beyond that the state alone notices.
         let new = self.seen.len() >= MOST_SEEN || self.seen.insert(Alert::id_of(hit));
         if !new {
@@ -419,22 +454,18 @@ impl Listener for Portions {
     fn alert(&mut self, alert: Alert) {
         self.bytes += alert.document.len();
         self.alerts.push(alert);
-        if self.bytes < PORTION {
-            return;
-        }
-        let turn = Handle::current().block_on(Arc::clone(&self.turns).acquire_owned());
-        let alerts = std::mem::take(&mut self.alerts);
-        let held = self.shared.intake.hold(std::mem::take(&mut self.bytes));
-        // Nobody takes it any more once the program gives up.
-        let _ = self.ready.send(Portion { alerts, room: (held, turn.ok()) });
+        self.hand_over();
     }
 
-    fn evidence(&mut self, _evidence: crate::detect::Evidence) {}
-}
+    fn evidence(&mut self, evidence: Evidence) {
+        self.bytes += evidence.weight();
+        self.evidence.push(evidence);
+        self.hand_over();
+    }
 
-/// The bytes of alerts.
-fn weight(alerts: &[Alert]) -> usize {
-    alerts.iter().map(|alert| alert.document.len()).sum()
+    fn untimed(&mut self) {
+        self.shared.metrics.evidence("untimed", 1);
+    }
 }
 
 /// Tries again, until it was tried often enough.

@@ -20,6 +20,8 @@ use crate::config::{Config, ReloadOn};
 use crate::detect::{Change, Detections};
 use crate::metrics::Metrics;
 use crate::rulebook::{self, Fault, Pack, Rulebook};
+use crate::sigma::{Logic, Rule};
+use crate::state::State;
 use crate::worker::{Current, Inspection};
 
 /// How often rule files are looked at for changes.
@@ -38,6 +40,34 @@ pub fn inspection(config: &Config, rulebook: Rulebook) -> Inspection {
 pub fn rulebook(config: &Config) -> Rulebook {
     let pack = if config.default_detections { Pack::Runs } else { Pack::Absent };
     Rulebook::open(&config.detections, pack, config.values.as_deref())
+}
+
+/// Detections that would forget at a restart what they have seen, although nobody has accepted that.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{count} detection(s) over more than one event, such as `{one}`, would forget at a restart what they have seen; \
+     keep it with --state DIR, or accept it with `forget_windows = true`"
+)]
+pub struct WouldForget {
+    count: usize,
+    one: String,
+}
+
+/// Whether these detections may run without a durable state: a watched folder is read again, a queue is not.
+/// Groupings may: after a restart their alerts have the same ids, and count anew.
+///
+/// # Errors
+/// Some of them would miss what happened before a restart.
+pub fn may_forget(config: &Config, rules: &[Rule]) -> Result<(), WouldForget> {
+    let forgets =
+        |rule: &&Rule| matches!(rule.logic, Logic::Correlation(_)) || rule.extension.first_seen.is_some();
+    let forgetful = rules.iter().filter(forgets);
+    match forgetful.clone().next() {
+        Some(one) if !config.queues.is_empty() && config.state.is_none() && !config.windows.forget => {
+            Err(WouldForget { count: forgetful.count(), one: one.title.clone() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whatever asks for a reload, from before the detections are read for the first time.
@@ -62,21 +92,27 @@ impl Reload {
     }
 
     /// Reloads whenever it is asked to, until it is stopped. Signals that come during a reload are one.
-    pub async fn run(mut self, current: Arc<Current>, metrics: Metrics, stop: CancellationToken) {
+    pub async fn run(
+        mut self,
+        current: Arc<Current>,
+        state: State,
+        metrics: Metrics,
+        stop: CancellationToken,
+    ) {
         let serve = async {
             loop {
                 tokio::select! {
                     Some(()) = self.hangups.recv() => {}
                     () = change(self.files.as_mut()) => {}
                 }
-                metrics.reload(self.reload(&current, &metrics).await);
+                metrics.reload(self.reload(&current, &state, &metrics).await);
             }
         };
         stop.run_until_cancelled(serve).await;
     }
 
     /// Reads the detections again; answers with what became of them.
-    async fn reload(&mut self, current: &Current, metrics: &Metrics) -> &'static str {
+    async fn reload(&mut self, current: &Current, state: &State, metrics: &Metrics) -> &'static str {
         let config = Arc::clone(&self.config);
         let read = match spawn_blocking(move || Reading::of(&config)).await {
             Ok(read) => read,
@@ -88,7 +124,7 @@ impl Reload {
         if let (Some(files), Some(fingerprint)) = (&mut self.files, read.fingerprint) {
             files.read = fingerprint;
         }
-        read.take(current, metrics)
+        read.take(current, state, metrics)
     }
 }
 
@@ -142,6 +178,8 @@ struct Reading {
     fingerprint: Option<[u8; 32]>,
     faults: Vec<Fault>,
     inspection: Inspection,
+    /// Whether they may run as the daemon was set up.
+    may_forget: Result<(), WouldForget>,
     keep_going: bool,
 }
 
@@ -151,12 +189,13 @@ impl Reading {
         let fingerprint = watched.then(|| rulebook::fingerprint(&files(config)));
         let mut book = rulebook(config);
         let faults = std::mem::take(&mut book.faults);
+        let may_forget = may_forget(config, &book.rules);
         let inspection = inspection(config, book);
-        Self { fingerprint, faults, inspection, keep_going: config.keep_going }
+        Self { fingerprint, faults, inspection, may_forget, keep_going: config.keep_going }
     }
 
     /// Lets them run, if they may; answers with what became of them.
-    fn take(self, current: &Current, metrics: &Metrics) -> &'static str {
+    fn take(self, current: &Current, state: &State, metrics: &Metrics) -> &'static str {
         metrics.rules("broken", self.faults.len());
         let detections = self.inspection.detections.rules().len();
         if detections == 0 || !(self.faults.is_empty() || self.keep_going) {
@@ -165,12 +204,18 @@ impl Reading {
             error!(detections, problems, "detections not reloaded; those from before go on running");
             return "refused";
         }
+        if let Err(error) = self.may_forget {
+            error!(%error, "detections not reloaded; those from before go on running");
+            return "refused";
+        }
         self.faults.iter().for_each(|fault| warn!(%fault, "a broken rule is left out"));
         if self.inspection.tool == current.inspection().tool {
             info!(detections, "detections reloaded: they are the same");
             return "unchanged";
         }
         let new = Arc::new(self.inspection);
+        // First the state: nothing may reach it that was made by detections it has not heard of.
+        state.succeed(Arc::clone(&new));
         let old = current.replace(Arc::clone(&new));
         metrics.rules("running", detections);
         swapped(&old, &new);

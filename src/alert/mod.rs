@@ -171,9 +171,12 @@ impl Alert {
         }
     }
 
-    /// How it is counted: by its status, or as `withheld`.
+    /// How it is counted: by its status, as `withheld`, or as `updated` from the second revision on.
     #[must_use]
     pub fn counted_as(&self) -> &'static str {
+        if self.revision > 1 {
+            return "updated";
+        }
         if self.is_withheld { "withheld" } else { self.status.as_str() }
     }
 

@@ -73,6 +73,9 @@ struct RunArgs {
     /// Webhook that receives alerts; repeats
     #[arg(long, value_name = "URL")]
     webhook: Vec<String>,
+    /// Archived logs, a file or a folder, from which first-seen detections learn before anything is received; repeats
+    #[arg(long, value_name = "SOURCE")]
+    seed: Vec<OsString>,
     #[command(flatten)]
     detections: DetectionArgs,
     /// Address for /metrics, /healthz and /readyz

@@ -1,5 +1,6 @@
 //! `trailhound replay`
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
     if args.state.is_some() {
         return Err(super::unavailable("--state"));
     }
-    let sources = sources(args)?;
+    let sources = sources(&args.sources)?;
     let window = window(args)?;
     let config = terminal::configuration(args.config.as_deref(), args.detections.flags())?;
     terminal::log(&config, "warn");
@@ -47,7 +48,7 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
         Some(paths) => backtest::open(&config, paths)?,
         None => {
             let book = terminal::rulebook(&config)?;
-            Sets::One(Box::new(reload::inspection(&config, book)))
+            Sets::One(Arc::new(reload::inspection(&config, book)))
         }
     };
     if !args.quiet && window != Window::default() {
@@ -113,12 +114,13 @@ fn refuse_overlap(sources: &[Source], args: &ReplayArgs) -> Result<(), Exit> {
     Ok(())
 }
 
-fn sources(args: &ReplayArgs) -> Result<Vec<Source>, Exit> {
-    if args.sources.iter().filter(|source| *source == "-").count() > 1 {
+/// What sources of the command line are.
+pub(super) fn sources(given: &[OsString]) -> Result<Vec<Source>, Exit> {
+    if given.iter().filter(|source| *source == "-").count() > 1 {
         complain("standard input (-) is given twice");
         return Err(Exit::USAGE);
     }
-    let source = |source: &std::ffi::OsString| {
+    let source = |source: &OsString| {
         if source == "-" {
             return Ok(Source::Stdin);
         }
@@ -128,7 +130,7 @@ fn sources(args: &ReplayArgs) -> Result<Vec<Source>, Exit> {
         }
         Ok(Source::Path(PathBuf::from(source)))
     };
-    args.sources.iter().map(source).collect()
+    given.iter().map(source).collect()
 }
 
 fn window(args: &ReplayArgs) -> Result<Window, Exit> {

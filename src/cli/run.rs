@@ -6,7 +6,7 @@ use super::terminal::{self, complain};
 use super::{Exit, RunArgs};
 use crate::config::Flags;
 use crate::daemon::{self, Ending};
-use crate::reload::Reload;
+use crate::reload::{self, Reload};
 
 pub(super) fn run(args: RunArgs) -> Exit {
     match try_run(args) {
@@ -15,8 +15,9 @@ pub(super) fn run(args: RunArgs) -> Exit {
 }
 
 fn try_run(args: RunArgs) -> Result<Exit, Exit> {
-    let RunArgs { config, queue_url, bucket, watch, webhook, detections, listen, state, log, print_config } =
-        args;
+    let RunArgs { config, queue_url, bucket, watch, webhook, seed, detections, .. } = args;
+    let RunArgs { listen, state, log, print_config, .. } = args;
+    let seeds = super::replay::sources(&seed)?;
     let flags = Flags {
         queue_urls: queue_url,
         buckets: bucket,
@@ -50,7 +51,11 @@ fn try_run(args: RunArgs) -> Result<Exit, Exit> {
         })?
     };
     let book = terminal::rulebook(&config)?;
-    let ended = runtime.block_on(daemon::run(&config, book, reload));
+    if let Err(error) = reload::may_forget(&config, &book.rules) {
+        complain(&terminal::plain(&error.to_string()));
+        return Err(Exit::USAGE);
+    }
+    let ended = runtime.block_on(daemon::run(&config, book, &seeds, reload));
     // A write that nobody takes must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match ended {

@@ -48,6 +48,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Where state is kept.
     pub state: Option<PathBuf>,
+    /// Detections over more than one event.
+    pub windows: WindowConfig,
     /// Log lines.
     pub log: Logs,
     /// How long what is in flight may take to end at a shutdown.
@@ -77,6 +79,15 @@ pub struct Logs {
     pub filter: Option<String>,
     /// Whether they may have colours on a terminal; not with `NO_COLOR`.
     pub colours: bool,
+}
+
+/// How detections over more than one event run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowConfig {
+    /// How late events may come after the latest ones.
+    pub lateness: Duration,
+    /// Whether a restart may forget what was seen.
+    pub forget: bool,
 }
 
 /// A queue and the buckets that it may announce.
@@ -288,6 +299,7 @@ impl Config {
             values: reader.string("values").map(PathBuf::from),
             listen: reader.parsed("listen", "an address such as \"127.0.0.1:9187\""),
             state: reader.string("state").map(PathBuf::from),
+            windows: windows(reader),
             log: log(reader),
             grace: reader.duration("grace").unwrap_or(Duration::from_secs(20)),
             queues: reader.tables("queue", queue),
@@ -337,6 +349,7 @@ impl Config {
                     name: format!("webhook-{}", number + 1),
                     min_level: Level::Informational,
                     required: true,
+                    updates: false,
                     target: SinkTarget::Webhook(Box::new(WebhookSettings::to(url))),
                 }),
                 Err(error) => refuse("--webhook", error.to_string()),
@@ -391,9 +404,21 @@ impl Config {
             name: "stdout".to_owned(),
             min_level: Level::Informational,
             required: true,
+            updates: false,
             target: SinkTarget::Stdout,
         }]
     }
+}
+
+const DEFAULT_LATENESS: Duration = Duration::from_hours(1);
+
+fn windows(reader: &mut Reader<'_>) -> WindowConfig {
+    let place = reader.place_of("lateness");
+    let lateness = reader.duration("lateness").unwrap_or(DEFAULT_LATENESS);
+    if lateness < Duration::from_mins(1) || lateness > Duration::from_hours(24) {
+        reader.refuse::<()>("lateness", place, "must lie between 1m and 24h");
+    }
+    WindowConfig { lateness, forget: reader.flag("forget_windows").unwrap_or(false) }
 }
 
 const DEFAULT_VISIBILITY: Duration = Duration::from_mins(5);
@@ -536,6 +561,7 @@ struct Common {
     name: Option<String>,
     min_level: Level,
     required: bool,
+    updates: bool,
 }
 
 fn common(reader: &mut Reader<'_>) -> Common {
@@ -543,14 +569,16 @@ fn common(reader: &mut Reader<'_>) -> Common {
         name: reader.string("name"),
         min_level: reader.parsed("min_level", "a level").unwrap_or(Level::Informational),
         required: reader.flag("required").unwrap_or(true),
+        updates: reader.flag("updates").unwrap_or(false),
     }
 }
 
 impl Common {
     /// The settings of a sink; without a name it is called after where it leads.
     fn sink(self, fallback: &str, target: SinkTarget) -> SinkSettings {
-        let name = self.name.unwrap_or_else(|| fallback.to_owned());
-        SinkSettings { name, min_level: self.min_level, required: self.required, target }
+        let name = self.name.clone().unwrap_or_else(|| fallback.to_owned());
+        let Self { min_level, required, updates, .. } = self;
+        SinkSettings { name, min_level, required, updates, target }
     }
 }
 

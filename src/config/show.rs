@@ -28,6 +28,8 @@ impl Config {
         if let Some(state) = &self.state {
             put("state", state.display().to_string().into());
         }
+        put("lateness", duration(self.windows.lateness));
+        put("forget_windows", self.windows.forget.into());
         put("log", if self.log.format == LogFormat::Json { "json" } else { "text" }.into());
         put("grace", duration(self.grace));
         put("watch", list(self.watch.iter().map(|path| path.display().to_string())));
@@ -86,6 +88,7 @@ fn show_sink(sink: &SinkSettings) -> Table {
     table.insert("name".into(), sink.name.clone().into());
     table.insert("min_level".into(), sink.min_level.as_str().into());
     table.insert("required".into(), sink.required.into());
+    table.insert("updates".into(), sink.updates.into());
     match &sink.target {
         SinkTarget::Stdout => {}
         SinkTarget::File(path) => _ = table.insert("path".into(), path.display().to_string().into()),

@@ -15,6 +15,8 @@ const FULL: &str = r#"
 detections = ["/etc/trailhound/rules"]
 listen = "127.0.0.1:9187"
 grace = "10s"
+lateness = "20m"
+forget_windows = true
 allow_http = ["collector.internal"]
 
 [[queue]]
@@ -36,6 +38,7 @@ token = { env = "HEC" }
 name = "second"
 url = "http://collector.internal/x"
 required = false
+updates = true
 
 [[file]]
 name = "local"
@@ -61,7 +64,8 @@ fn a_full_file_is_read() {
     assert_eq!(bucket.role.as_ref().unwrap().external_id.as_deref(), Some("x-1"));
     assert_eq!(config.sinks.len(), 3);
     assert_eq!(config.sinks[0].min_level, Level::Medium);
-    assert!(!config.sinks[1].required);
+    assert!(!config.sinks[1].required && config.sinks[1].updates && !config.sinks[0].updates);
+    assert_eq!(config.windows, WindowConfig { lateness: Duration::from_mins(20), forget: true });
     assert_eq!(config.limits, Limits { in_flight: 64 << 20, ..Limits::default() });
     assert_eq!(config.grace, Duration::from_secs(10));
     assert_eq!(config.undecided, Undecided { level: Some(Level::Low), deliver: false });
@@ -109,6 +113,8 @@ fn single_problems() {
     let bucket = "[[queue]]\nurl = \"https://sqs.x/1/q\"\nbuckets = [{ name = \"b\" }]\n";
     let cases = [
         ("detections = [", "th.toml:1: unclosed array"),
+        ("lateness = \"30s\"", "th.toml:1: `lateness`: must lie between 1m and 24h"),
+        ("lateness = \"25h\"", "th.toml:1: `lateness`: must lie between 1m and 24h"),
         ("[[webhook]]\nname = \"x\"", "`webhook[0].url`: is missing"),
         (&format!("{webhook}url = \"http://x/\""), "plain http"),
         (&format!("{webhook}url = \"https://x/\"\nfoo = 1"), "unknown key `webhook[0].foo`"),

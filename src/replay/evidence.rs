@@ -120,6 +120,17 @@ pub(super) fn tell(pile: Pile, set: &Inspection) -> io::Result<Told> {
     Ok(Told { next: alerts.next()?, alerts, tally: *engine.tally(), untimed })
 }
 
+/// Hands over all evidence, in steps.
+pub(super) fn each(pile: Pile, take: &mut dyn FnMut(Vec<Evidence>)) -> io::Result<()> {
+    let mut evidence = pile.rows.sorted()?;
+    loop {
+        match next_step(&mut evidence)? {
+            step if step.is_empty() => return Ok(()),
+            step => take(step),
+        }
+    }
+}
+
 fn next_step(sorted: &mut Sorted) -> io::Result<Vec<Evidence>> {
     let mut step = Vec::new();
     while step.len() < STEP

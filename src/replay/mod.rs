@@ -30,6 +30,7 @@ pub use window::{UnknownTime, Window, from, to};
 use crate::alert::Alert;
 use crate::announce::Class;
 use crate::decode::Limits;
+use crate::detect::Evidence;
 use crate::fetch::{Body, Fetched};
 use crate::folder;
 use crate::sigma::Rule;
@@ -71,7 +72,7 @@ enum Task {
 #[derive(Debug)]
 pub enum Sets {
     /// One set, whose alerts are told.
-    One(Box<Inspection>),
+    One(Arc<Inspection>),
     /// Two sets, of which the differences are told.
     Two(Box<Pair>),
 }
@@ -130,6 +131,60 @@ pub fn replay(
     audience: &mut dyn Audience,
 ) -> (Summary, io::Result<()>) {
     let started = Instant::now();
+    let (mut desk, piles) = pass(sources, sets, window, jobs, stop, audience);
+    desk.conclude(sets, piles);
+    let (mut summary, told) = desk.finish();
+    summary.interrupted = stop.load(Ordering::Relaxed) || told.is_err();
+    summary.elapsed_s = started.elapsed().as_secs_f64();
+    (summary, told)
+}
+
+/// Reads sources for the evidence of one set alone, which `take` is handed in the order of time; alerts are told to
+/// nobody. Now and then `progress` hears what was found so far, and how many objects there are. With what was found
+/// comes whether everything could be kept and taken.
+pub fn gather(
+    sources: &[Source],
+    set: &Arc<Inspection>,
+    jobs: usize,
+    stop: &Arc<AtomicBool>,
+    progress: &mut (dyn FnMut(&Summary, usize) + Send),
+    take: &mut dyn FnMut(Vec<Evidence>),
+) -> (Summary, io::Result<()>) {
+    let (sets, mut audience) = (Sets::One(Arc::clone(set)), Deaf(progress));
+    let (desk, Piles { new, .. }) = pass(sources, &sets, &Window::default(), jobs, stop, &mut audience);
+    let (mut summary, told) = desk.finish();
+    summary.interrupted = stop.load(Ordering::Relaxed) || told.is_err();
+    let pile = new.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let taken = told.and_then(|()| if summary.interrupted { Ok(()) } else { evidence::each(pile, take) });
+    (summary, taken)
+}
+
+/// Hears of progress, and of nothing else.
+struct Deaf<'p>(&'p mut (dyn FnMut(&Summary, usize) + Send));
+
+impl Audience for Deaf<'_> {
+    fn alert(&mut self, _alert: &Alert) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn difference(&mut self, _difference: &Difference) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn progress(&mut self, summary: &Summary, total: usize) {
+        (self.0)(summary, total);
+    }
+}
+
+/// Takes every object of the sources through the line; with the outcomes comes the evidence of them all.
+fn pass<'a>(
+    sources: &[Source],
+    sets: &Sets,
+    window: &Window,
+    jobs: usize,
+    stop: &Arc<AtomicBool>,
+    audience: &'a mut dyn Audience,
+) -> (Desk<'a>, Piles) {
     let tasks = tasks(sources);
     let jobs = jobs.max(1);
     let turns = Turns::new(tasks.len(), jobs * AHEAD / sets.number());
@@ -152,12 +207,7 @@ pub fn replay(
             lock(&desk).progress(tasks.len());
         }
     });
-    let mut desk = desk.into_inner().unwrap_or_else(PoisonError::into_inner);
-    desk.conclude(sets, piles);
-    let (mut summary, told) = desk.finish();
-    summary.interrupted = stop.load(Ordering::Relaxed) || told.is_err();
-    summary.elapsed_s = started.elapsed().as_secs_f64();
-    (summary, told)
+    (desk.into_inner().unwrap_or_else(PoisonError::into_inner), piles)
 }
 
 /// Everything that the sources hold, in the order in which it is told.

@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 use crate::support::root;
 
 /// Which of our modules each module may import.
-const MAY_IMPORT: [(&str, &[&str]); 24] = [
+const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("event", &[]),
     ("sigma", &["event"]),
     ("detect", &["event", "sigma"]),
@@ -20,12 +20,13 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
     ("fetch", &["announce"]),
     ("folder", &["announce", "fetch"]),
     ("alert", &["event", "sigma", "detect", "clock", "metrics"]),
-    ("state", &["alert", "clock", "metrics"]),
+    ("horizon", &[]),
+    ("state", &["alert", "clock", "detect", "event", "horizon", "metrics", "worker"]),
     ("config", &["alert", "decode", "sigma"]),
     ("intake", &["alert", "announce", "fetch", "metrics"]),
     ("worker", &["alert", "decode", "detect", "event", "fetch"]),
     ("rulebook", &["event", "sigma"]),
-    ("reload", &["alert", "config", "detect", "metrics", "rulebook", "worker"]),
+    ("reload", &["alert", "config", "detect", "metrics", "rulebook", "sigma", "state", "worker"]),
     ("review", &["alert", "decode", "detect", "event", "fetch", "folder", "sigma"]),
     ("watch", &["announce", "clock", "folder", "intake", "metrics", "ration"]),
     ("aws", &["alert", "announce", "clock", "config", "fetch", "intake", "metrics"]),
@@ -33,16 +34,17 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
     (
         "pipeline",
         &[
-            "alert", "announce", "clock", "decode", "detect", "fetch", "intake", "metrics", "ration",
-            "state", "worker",
+            "alert", "announce", "clock", "decode", "detect", "fetch", "horizon", "intake", "metrics",
+            "ration", "state", "worker",
         ],
     ),
     ("replay", &["alert", "announce", "decode", "detect", "event", "fetch", "folder", "sigma", "worker"]),
+    ("seed", &["detect", "replay", "state", "worker"]),
     (
         "daemon",
         &[
-            "admin", "alert", "aws", "clock", "config", "folder", "intake", "metrics", "pipeline", "reload",
-            "rulebook", "state", "watch", "worker",
+            "admin", "alert", "aws", "clock", "config", "folder", "horizon", "intake", "metrics", "pipeline",
+            "reload", "replay", "rulebook", "seed", "sigma", "state", "watch", "worker",
         ],
     ),
 ];

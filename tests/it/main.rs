@@ -15,6 +15,7 @@ mod bad_input;
 mod cli;
 mod delivery;
 mod detections;
+mod live;
 mod over_many;
 mod queue;
 mod readme;

@@ -36,6 +36,8 @@ pub struct SinkSettings {
     /// Whether alerts count as delivered only once this sink took them. Otherwise it never holds anything
     /// back, and alerts that it cannot take in time are dropped and counted.
     pub required: bool,
+    /// Whether it also gets the final counts of windows, as later revisions of their alerts.
+    pub updates: bool,
     /// Where it leads.
     pub target: SinkTarget,
 }

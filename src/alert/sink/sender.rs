@@ -41,6 +41,8 @@ const WRONG_MOST_WAIT: Duration = Duration::from_mins(5);
 pub struct Report {
     /// The alert.
     pub id: AlertId,
+    /// Its revision.
+    pub revision: u32,
     /// The position of the sink in the configuration.
     pub sink: usize,
     /// Whether the sink took it; otherwise it refused it.
@@ -388,7 +390,12 @@ impl Sender {
     fn finish(&self, job: &Job, taken: bool) {
         self.backlog.remove(&job.alert);
         // Without anyone to report to, the program is ending.
-        let _ = self.reports.send(Report { id: job.alert.id, sink: self.number, taken });
+        let _ = self.reports.send(Report {
+            id: job.alert.id,
+            revision: job.alert.revision,
+            sink: self.number,
+            taken,
+        });
     }
 
     /// There is no more time. What a required sink did not take is with messages that are given back.
@@ -469,6 +476,7 @@ mod tests {
                 name: "s".into(),
                 min_level: Level::Informational,
                 required: true,
+                updates: false,
                 target: SinkTarget::Stdout,
             };
             let (metrics, clock) = (Metrics::default(), Clock::system());

@@ -121,6 +121,17 @@ impl Evidence {
         self.facts.iter().all(|fact| *fact == Fact::Spent)
     }
 
+    /// Bytes that it takes up in memory, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let fact = |fact: &Fact| match fact {
+            Fact::Part { group, .. } => size_of::<Fact>() + group.0.len(),
+            _ => size_of::<Fact>(),
+        };
+        let excerpt = self.excerpt.as_ref().map_or(0, |excerpt| excerpt.len());
+        size_of::<Self>() + self.facts.iter().map(fact).sum::<usize>() + excerpt
+    }
+
     /// Appends its byte form. The first 28 bytes sort like [`Evidence::order`].
     pub fn write(&self, bytes: &mut Vec<u8>) {
         bytes.extend(sortable(self.time.as_microsecond()));

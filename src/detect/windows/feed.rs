@@ -103,6 +103,16 @@ impl Feeds {
         }))
     }
 
+    /// The number of a rule that feeds something.
+    pub(super) fn number(&self, rule: &str) -> Option<u32> {
+        self.numbers.get(rule).copied()
+    }
+
+    /// The id of the rule of this number.
+    pub(super) fn id(&self, number: u32) -> Option<&str> {
+        self.numbers.iter().find(|(_, other)| **other == number).map(|(id, _)| id.as_str())
+    }
+
     /// The feeds of the rule of this number.
     pub(super) fn of(&self, rule: u32) -> &[Feed] {
         self.rules.get(rule as usize).map_or(&[], Vec::as_slice)

@@ -38,6 +38,7 @@ mod row;
 mod seen;
 mod sieve;
 mod store;
+mod succession;
 mod sweep;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub use finding::{Finding, FindingKind, LISTED, Listed};
 pub use journal::{Change, StoredRow};
 pub use output::Tally;
 pub use sieve::Sieve;
+pub use succession::Kept;
 
 use ask::{Ask, Link, What};
 use bytes::Reader;
@@ -181,6 +183,31 @@ impl Engine {
         (self.tally, self.excerpt_bytes) = (output.tally, output.excerpt_bytes);
         output.findings.sort_by(|one, other| one.order().cmp(&other.order()));
         Step { findings: output.findings, changes: output.journal.changes }
+    }
+
+    /// Takes evidence of what was seen before anybody listened: first sights learn from it, and nothing is ever told of
+    /// it. Windows take no part.
+    pub fn learn(
+        &mut self,
+        evidence: impl IntoIterator<Item = Evidence>,
+        watermark: Timestamp,
+    ) -> Vec<Change> {
+        let feeds = Arc::clone(&self.feeds);
+        let learnt = evidence.into_iter().map(|mut evidence| {
+            let feeds_of = feeds.of(evidence.rule).iter().zip(&mut evidence.facts);
+            let windows = feeds_of.filter(|(feed, _)| matches!(feeds.asks[feed.ask].what, What::Window(_)));
+            windows.for_each(|(_, fact)| *fact = Fact::Spent);
+            evidence
+        });
+        let mut changes = self.step(learnt, watermark).changes;
+        let mut output = Output::new(self.journal == Journaling::On);
+        for (ask, store) in feeds.asks.iter().zip(&mut self.stores) {
+            if let Store::Seen(sights) = store {
+                sights.let_go(ask, &mut output);
+            }
+        }
+        changes.append(&mut output.journal.changes);
+        changes
     }
 
     /// What became of everything so far.

@@ -56,6 +56,35 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// What became of the facts, each under a short name from a closed set; together they are all facts.
+    #[must_use]
+    pub fn outcomes(&self) -> [(&'static str, u64); 7] {
+        let others = [
+            ("duplicate", self.duplicate),
+            ("spent", self.spent),
+            ("no-group", self.no_group),
+            ("no-value", self.no_value),
+            ("too-late", self.too_late),
+            ("without-room", self.seen_without_room),
+        ];
+        let taken = self.facts - others.iter().map(|(_, count)| count).sum::<u64>();
+        let [duplicate, spent, no_group, no_value, too_late, without_room] = others;
+        [("taken", taken), duplicate, spent, no_group, no_value, too_late, without_room]
+    }
+
+    /// What was dropped before its time, by where it was kept.
+    #[must_use]
+    pub fn evictions(&self) -> [(&'static str, u64); 4] {
+        [
+            ("window-groups", self.evicted_groups),
+            ("window-rows", self.evicted_rows),
+            ("first-sights", self.evicted_held),
+            ("excerpts", self.excerpts_without_room),
+        ]
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) findings: Vec<Finding>,

@@ -129,6 +129,13 @@ impl FirstSights {
         output.journal.remove(&turn.ask.detection, Key::Held(period, hash));
     }
 
+    /// What waits is never told.
+    pub(super) fn let_go(&mut self, ask: &Ask, output: &mut Output) {
+        for (period, hash) in std::mem::take(&mut self.held).into_keys() {
+            output.journal.remove(&ask.detection, Key::Held(period, hash));
+        }
+    }
+
     /// What waits is told of its earliest event.
     fn replace_held(&mut self, sight: Sight, arrival: Arrival, turn: Turn<'_>, output: &mut Output) {
         if let Some(held) = self.held.get_mut(&(sight.period, sight.hash)) {

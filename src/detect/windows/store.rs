@@ -148,6 +148,10 @@ impl Windows {
         self.rows
     }
 
+    pub(super) fn excerpt_bytes(&self) -> usize {
+        self.groups.values().map(|group| group.excerpt_bytes()).sum()
+    }
+
     /// When the group that is due first is due.
     pub(super) fn first_due(&self) -> Option<Moment> {
         self.agenda.first().map(|(due, _)| *due)

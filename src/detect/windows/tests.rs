@@ -1,5 +1,7 @@
 //! The engine against the oracle, in every order of arrival; what is kept; how evidence is told from events.
 
+mod succession;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -1,0 +1,122 @@
+//! The detections over more than one event while the daemon runs: evidence in, alerts out.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Gathered;
+use crate::alert::Alert;
+use crate::detect::windows::{Engine, Fact, Finding, Journaling, Kept, Tally};
+use crate::detect::{Change, Detections, Evidence};
+use crate::event::Parser;
+use crate::horizon::Horizon;
+use crate::metrics::Metrics;
+use crate::worker::Inspection;
+
+/// The engine, and the detections that it runs.
+#[derive(Debug)]
+pub struct Windows {
+    engine: Engine,
+    inspection: Arc<Inspection>,
+    horizon: Horizon,
+    /// What was counted so far.
+    counted: Tally,
+    parser: Parser,
+    metrics: Metrics,
+}
+
+impl Windows {
+    /// The windows of these detections, which have seen nothing.
+    #[must_use]
+    pub fn new(inspection: Arc<Inspection>, horizon: Horizon, metrics: Metrics) -> Self {
+        let engine = Engine::new(Arc::clone(inspection.detections.feeds()), Journaling::Off);
+        Self { engine, inspection, horizon, counted: Tally::default(), parser: Parser::default(), metrics }
+    }
+
+    /// Takes evidence of what was seen before; only first sights learn from it, and nothing is told.
+    pub fn learn(&mut self, gathered: Gathered, watermark: Timestamp) {
+        let evidence = self.understood(gathered);
+        self.engine.learn(evidence, watermark);
+        self.count();
+    }
+
+    /// Takes the evidence of a commit; answers with the alerts that follow, with final counts if somebody wants
+    /// `updates`.
+    pub(super) fn take(&mut self, gathered: Gathered, now: Timestamp, updates: bool) -> Vec<Alert> {
+        let evidence = self.understood(gathered);
+        evidence
+            .iter()
+            .map(|evidence| evidence.time)
+            .max()
+            .into_iter()
+            .for_each(|time| self.horizon.reaches(time));
+        self.step(evidence, now, updates)
+    }
+
+    /// Alerts about what time alone has settled.
+    pub(super) fn look(&mut self, now: Timestamp, updates: bool) -> Vec<Alert> {
+        self.step(Vec::new(), now, updates)
+    }
+
+    /// Goes on with other detections.
+    pub(super) fn succeed(&mut self, inspection: &Arc<Inspection>) {
+        let before = std::mem::replace(&mut self.inspection, Arc::clone(inspection));
+        let change = Change::between(&before.detections, &self.inspection.detections);
+        self.engine.succeed(Arc::clone(self.inspection.detections.feeds()), &kept(&change));
+        self.count();
+    }
+
+    fn step(&mut self, evidence: Vec<Evidence>, now: Timestamp, updates: bool) -> Vec<Alert> {
+        let step = self.engine.step(evidence, self.horizon.watermark(now));
+        self.count();
+        let told = step.findings.iter().filter(|finding| finding.revision == 1 || updates);
+        let Self { inspection, parser, .. } = self;
+        told.filter_map(|finding| alert(finding, inspection, now, parser)).collect()
+    }
+
+    /// The evidence as the engine understands it. Objects may still be under way with detections from before.
+    fn understood(&self, Gathered { evidence, by }: Gathered) -> Vec<Evidence> {
+        if Arc::ptr_eq(&by, &self.inspection) {
+            return evidence;
+        }
+        let (old, new): (&Detections, &Detections) = (&by.detections, &self.inspection.detections);
+        let change = Change::between(old, new);
+        let kept = kept(&change);
+        let before = weight(&evidence);
+        let adopt = |evidence| new.feeds().adopt(evidence, old.feeds(), &kept);
+        let evidence: Vec<Evidence> = evidence.into_iter().filter_map(adopt).collect();
+        self.metrics.evidence("outdated", before.saturating_sub(weight(&evidence)));
+        evidence
+    }
+
+    fn count(&mut self) {
+        let now = *self.engine.tally();
+        let before = std::mem::replace(&mut self.counted, now);
+        for ((outcome, count), (_, counted)) in now.outcomes().into_iter().zip(before.outcomes()) {
+            self.metrics.evidence(outcome, count - counted);
+        }
+        for ((store, count), (_, counted)) in now.evictions().into_iter().zip(before.evictions()) {
+            self.metrics.evicted(store, count - counted);
+        }
+        let (groups, rows, seen) = self.engine.size();
+        self.metrics.windows(groups, rows, seen);
+    }
+}
+
+fn kept<'r>(change: &Change<'r>) -> Kept<'r> {
+    change.kept.iter().map(|rule| rule.id.as_str()).collect()
+}
+
+/// How many facts tell something.
+fn weight(evidence: &[Evidence]) -> u64 {
+    evidence
+        .iter()
+        .map(|evidence| evidence.facts.iter().filter(|fact| **fact != Fact::Spent).count() as u64)
+        .sum()
+}
+
+fn alert(finding: &Finding, inspection: &Inspection, now: Timestamp, parser: &mut Parser) -> Option<Alert> {
+    let Inspection { detections, tool, .. } = inspection;
+    let rule = detections.rule(&finding.detection)?;
+    Some(Alert::of_finding(finding, rule, Some(now), tool, parser))
+}
