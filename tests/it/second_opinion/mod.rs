@@ -59,6 +59,7 @@ mod generate;
 mod json;
 mod known;
 mod rule;
+mod windows;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,11 +160,11 @@ fn check_rule(rule: &Rule, record: &str, answers: [Answer; 2], tally: &mut Tally
 }
 
 /// The same cases with every run, or as many others as `PROPTEST_CASES` says.
-fn config() -> Config {
+fn config(cases: u32) -> Config {
     let config = Config { failure_persistence: None, ..Config::default() };
     match std::env::var_os("PROPTEST_CASES") {
         Some(_) => config,
-        None => Config { cases: 32, rng_seed: RngSeed::Fixed(1), ..config },
+        None => Config { cases, rng_seed: RngSeed::Fixed(1), ..config },
     }
 }
 
@@ -176,7 +177,7 @@ fn generated_rules_mean_the_same() {
         vec(generate::rule(), 8),
         vec(generate::record(), 12),
     );
-    let result = TestRunner::new(config()).run(&cases, |(mut items, meetings, rules, mut records)| {
+    let result = TestRunner::new(config(32)).run(&cases, |(mut items, meetings, rules, mut records)| {
         let (met, meeting): (Vec<Item>, Vec<String>) = meetings.into_iter().unzip();
         items.extend(met);
         records.extend(meeting);
@@ -197,7 +198,7 @@ fn generated_rules_mean_the_same() {
 }
 
 #[expect(clippy::print_stdout, reason = "shown on request")]
-fn println_tally(tally: &Tally) {
+fn println_tally(tally: &impl std::fmt::Debug) {
     println!("{tally:#?}");
 }
 
