@@ -53,6 +53,7 @@
 //! one hour. By design we raise one alert for each group and period, at the first firing point, where the
 //! other engine fires again and again: the set of (correlation, group, period) must be the same.
 
+mod arrays;
 mod condition;
 mod engines;
 mod generate;

@@ -21,10 +21,10 @@ const KINDS: [&str; 8] = [
 /// Steps of seconds from one event to the next, around the lengths of windows.
 const STEPS: [i64; 13] = [0, 0, 0, 1, 1, 2, 4, 5, 6, 10, 59, 60, 3600];
 const NAMES: [&str; 7] = ["x", "x", "y", "z", "xy", "all", "none"];
-const TEXTS: [&str; 8] = [r#""p""#, r#""p""#, r#""q""#, r#""P""#, r#""""#, r#"["p","q"]"#, "[null,\"q\"]", "null"];
-const NUMBERS: [&str; 14] = [
-    "0", "1", "1", "2", "3", "-1", "0.1", "0.2", "0.7", "1.5", r#""2""#, r#"" 2 ""#, r#""p""#, "null",
-];
+const TEXTS: [&str; 8] =
+    [r#""p""#, r#""p""#, r#""q""#, r#""P""#, r#""""#, r#"["p","q"]"#, "[null,\"q\"]", "null"];
+const NUMBERS: [&str; 14] =
+    ["0", "1", "1", "2", "3", "-1", "0.1", "0.2", "0.7", "1.5", r#""2""#, r#"" 2 ""#, r#""p""#, "null"];
 const CONDITIONS: [&str; 6] = [
     "r0 and r1 and r2",
     "r0 or r1 or r2",
@@ -73,14 +73,24 @@ fn correlation() -> impl Strategy<Value = Correlation> {
     let group = select(vec![vec![], vec!["u"], vec!["who"], vec!["u", "w"], vec!["who", "w"]]);
     let aliases = vec(select(vec!["u", "w"]), 3);
     let timespan = select(vec![5, 10, 60, 3600, 7200]);
-    let numbers = (select(vec![-15i64, -10, 0, 5, 7, 10, 20, 30]), 0i64..4, select(vec![1usize, 25, 50, 75, 90, 100]));
+    let numbers =
+        (select(vec![-15i64, -10, 0, 5, 7, 10, 20, 30]), 0i64..4, select(vec![1usize, 25, 50, 75, 90, 100]));
     let operators = (select(vec!["gte", "gte", "gt", "lt", "lte", "eq", "neq"]), weighted(0.2, 0i64..3));
     let how = (select(&KINDS[..]), select(&CONDITIONS[..]), 0..3);
     (how, members, group, aliases, timespan, numbers, operators).prop_map(
-        |((kind, condition, way), members, group_by, mut aliases, timespan, (tenths, count, percentile), operators)| {
+        |(
+            (kind, condition, way),
+            members,
+            group_by,
+            mut aliases,
+            timespan,
+            (tenths, count, percentile),
+            operators,
+        )| {
             aliases.truncate(members.len());
             let aliases = group_by.contains(&"who").then_some(aliases);
-            let correlation = Correlation { kind, members, group_by, aliases, timespan, ..Correlation::default() };
+            let correlation =
+                Correlation { kind, members, group_by, aliases, timespan, ..Correlation::default() };
             let thresholds = |least: i64| {
                 let (operator, more) = operators;
                 // The other engine knows no numbers below zero, and what is mirrored has all of them there.

@@ -88,7 +88,8 @@ fn no_value(question: &mut Question) {
 fn change(question: &mut Question, unit: i64) {
     let Some(field) = question.correlation.field else { return };
     for (name, value) in question.events.iter_mut().flat_map(|event| &mut event.fields) {
-        if let Some(number) = text(value).filter(|_| *name == field).and_then(|text| text.parse::<f64>().ok()) {
+        if let Some(number) = text(value).filter(|_| *name == field).and_then(|text| text.parse::<f64>().ok())
+        {
             *value = Json::Number(format!("{:.0}", number * unit as f64));
         }
     }
@@ -142,8 +143,13 @@ fn events(events: &[(usize, i64, &str)]) -> Vec<Event> {
 
 fn counted(operator: &'static str, count: i64, stream: &[(usize, i64, &str)]) -> Question {
     let thresholds = vec![(operator, count * 10)];
-    let correlation =
-        Correlation { kind: "event_count", members: vec![0], timespan: 10, thresholds, ..Correlation::default() };
+    let correlation = Correlation {
+        kind: "event_count",
+        members: vec![0],
+        timespan: 10,
+        thresholds,
+        ..Correlation::default()
+    };
     Question::new(correlation, events(stream))
 }
 
