@@ -227,16 +227,15 @@ fn every_known_difference_is_one() {
     assert!(problems.is_empty(), "{problems:#?}");
 }
 
-/// The rules of the pack as plain Sigma: what stands under `trailhound:` is left out.
+/// The rules of the pack as plain Sigma: what stands under `trailhound:` is left out, and so are rules about elements.
 fn pack() -> Vec<Rule> {
-    let files = files(&root().join("detections"), ".yml");
-    let documents = files.iter().map(|path| fs::read_to_string(path).unwrap());
-    let rules = documents.flat_map(|text| rsigma_parser::parse_sigma_yaml(&text).unwrap().rules);
-    let rules = rules.map(|rule| {
+    let documents = pack_documents();
+    let rules = documents.iter().flat_map(|text| rsigma_parser::parse_sigma_yaml(text).unwrap().rules);
+    let rules = rules.filter(|rule| rule.sigma_version.is_none()).map(|rule| {
         let mut named: Vec<_> = rule.detection.named.iter().collect();
         named.sort_by_key(|(name, _)| name.as_str());
         let selections = named.into_iter().map(|(name, detection)| {
-            (name.clone(), Selection::of(detection).expect("the pack is of Sigma 2"))
+            (name.clone(), Selection::of(detection).expect("without a version, rules are of Sigma 2"))
         });
         let condition = match &rule.detection.condition_strings[..] {
             [condition] => condition.clone(),
@@ -245,6 +244,11 @@ fn pack() -> Vec<Rule> {
         Rule { selections: selections.collect(), condition }
     });
     rules.collect()
+}
+
+fn pack_documents() -> Vec<String> {
+    let files = files(&root().join("detections"), ".yml");
+    files.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
 }
 
 fn files(folder: &Path, ending: &str) -> Vec<std::path::PathBuf> {

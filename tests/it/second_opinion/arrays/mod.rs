@@ -12,9 +12,15 @@
 //! |---|---|---|
 //! | several lists | behind a list of maps it takes each list as one element; within an element the first one alone | our notes: a path goes on through a list of maps, any element counts |
 //!
+//! # The pack
+//!
+//! Its rules about elements are compared on its fixtures. There the other engine sees documents within strings as
+//! what they hold, and a condition of a policy as its text (*text of objects* among the differences of tests).
+//!
 //! # What is not compared
 //!
-//! `fieldref` and keywords within elements, indexes such as `[0]`, which we refuse, and documents within strings.
+//! `fieldref` and keywords within elements, indexes such as `[0]`, which we refuse, and documents within
+//! strings as such.
 
 mod generate;
 mod rule;
@@ -23,10 +29,12 @@ use std::cell::RefCell;
 
 use proptest::collection::vec;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
+use serde_json::Value;
 
 use super::engines::{Answer, ours, theirs};
 use super::json::Json;
-use super::{config, println_tally};
+use super::{config, pack_documents, println_tally, records};
+use crate::support::root;
 use rule::{Body, Elements, Map, Part, about_flags, document, flags};
 
 /// What was compared, in pairs of a rule and a record.
@@ -107,4 +115,53 @@ fn several_lists_are_a_known_difference() {
             "{record}"
         );
     }
+}
+
+/// The document without its id, which is given anew, and without what is ours alone.
+fn plain(document: &str) -> String {
+    let is_key = |line: &str| line.starts_with(|c: char| c.is_ascii_alphabetic());
+    let mut ours_alone = false;
+    let lines = document.lines().filter(|line| {
+        if is_key(line) {
+            ours_alone = line.starts_with("trailhound:") || line.starts_with("id:");
+        }
+        !ours_alone
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The record with documents in the place of the strings that hold them.
+fn opened(value: Value) -> Value {
+    let member = |(key, value): (String, Value)| match opened(value) {
+        condition @ Value::Object(_) if key == "Condition" => (key, condition.to_string().into()),
+        value => (key, value),
+    };
+    match value {
+        Value::Array(elements) => elements.into_iter().map(opened).collect(),
+        Value::Object(members) => members.into_iter().map(member).collect(),
+        Value::String(text) => match serde_json::from_str(&text) {
+            Ok(document @ Value::Object(_)) => opened(document),
+            _ => Value::String(text),
+        },
+        value => value,
+    }
+}
+
+#[test]
+fn the_pack_about_elements_means_the_same_on_its_fixtures() {
+    let documents: Vec<String> = pack_documents().iter().map(|text| plain(text)).collect();
+    let documents: Vec<String> =
+        documents.into_iter().filter(|text| text.contains("sigma-version: 3")).collect();
+    let records = records(&root().join("fixtures/detections"));
+    let opened: Vec<String> =
+        records.iter().map(|record| opened(serde_json::from_str(record).unwrap()).to_string()).collect();
+    let (ours, theirs) = (ours(&documents, &records), theirs(&documents, &opened));
+    let mut matches = 0;
+    for (i, document) in documents.iter().enumerate() {
+        for (r, record) in records.iter().enumerate() {
+            assert_eq!(ours[i][r], theirs[i][r], "{document}\n{record}");
+            matches += usize::from(ours[i][r] == Answer::Yes);
+        }
+    }
+    assert!(documents.len() > 5 && matches > 20, "{} rules, {matches} matches", documents.len());
 }
