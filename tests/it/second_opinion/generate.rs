@@ -146,7 +146,7 @@ pub fn record() -> impl Strategy<Value = String> {
     members.boxed()
 }
 
-fn object(members: impl IntoIterator<Item = (&'static str, String)>, last: Option<&str>) -> String {
+pub fn object(members: impl IntoIterator<Item = (&'static str, String)>, last: Option<&str>) -> String {
     let members = members.into_iter().map(|(key, value)| format!("\"{key}\":{value}"));
     format!("{{{}}}", members.chain(last.map(str::to_owned)).collect::<Vec<_>>().join(","))
 }
@@ -236,7 +236,7 @@ fn condition() -> impl Strategy<Value = String> {
 }
 
 /// Equality, wildcards and positions on texts.
-fn ordinary() -> impl Strategy<Value = Item> {
+pub fn ordinary() -> impl Strategy<Value = Item> {
     let values = vec(prop_oneof![4 => select(&TEXTS[..13]), 1 => select(&PATTERNS[..8])], 1..3);
     let modifier = select(&["", "", "contains", "startswith", "endswith", "cased", "exists"][..]);
     (select(&FIELDS[..6]), modifier, values).prop_map(|(field, modifier, values)| {

@@ -19,6 +19,11 @@ impl Json {
         Parser::default().parse_slowly(record.as_bytes(), |event| Json::of(event.root())).unwrap()
     }
 
+    /// Reads any value.
+    pub fn read_value(text: &str) -> Self {
+        Json::read(&format!(r#"{{"a":{text}}}"#)).get("a").cloned().expect("it has one value")
+    }
+
     fn of(value: Value<'_>) -> Self {
         match value.kind() {
             Kind::Null => Json::Null,

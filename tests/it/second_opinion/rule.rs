@@ -113,7 +113,8 @@ impl Item {
         self.values.iter().map(Written::flow).collect::<Vec<_>>().join(", ")
     }
 
-    fn flow(&self) -> String {
+    /// The value, or the list of values.
+    pub fn flow(&self) -> String {
         match &self.values[..] {
             [value] => value.flow(),
             _ => format!("[{}]", self.list()),
@@ -170,7 +171,7 @@ impl Written {
 }
 
 /// The string of JSON is one of YAML, too.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a text has a JSON form")
 }
 
