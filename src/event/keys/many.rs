@@ -54,7 +54,7 @@ impl Many {
         window: Window<'_>,
         places: &mut Vec<Place>,
     ) -> bool {
-        let Window { bytes, end } = window;
+        let (Window { bytes, end }, record) = (window, window.record());
         // A quote is looked at together with the byte behind it.
         let closes = end.saturating_sub(1);
         let quotes = bytes.as_chunks::<BLOCK>().0;
@@ -69,8 +69,8 @@ impl Many {
             while closing != 0 {
                 let close = block * BLOCK + closing.trailing_zeros() as usize;
                 closing &= closing - 1;
-                if close < closes && self.may_close(bytes, close) {
-                    self.note(keys, bytes, close, places);
+                if close < closes && self.may_close(record, close) {
+                    self.note(keys, record, close, places);
                 }
             }
         }
@@ -78,7 +78,7 @@ impl Many {
             if bytes[close] == b'"' {
                 spaced |= bytes[close + 1] <= b' ';
                 if bytes[close + 1] == b':' {
-                    self.note(keys, bytes, close, places);
+                    self.note(keys, record, close, places);
                 }
             }
         }
@@ -88,22 +88,22 @@ impl Many {
     /// Whether the quote at this index may close some key.
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    fn may_close(&self, bytes: &[u8], close: usize) -> bool {
-        let Some(tail) = bytes[..close].last_chunk() else { return true };
+    fn may_close(&self, record: &[u8], close: usize) -> bool {
+        let Some(tail) = record[..close].last_chunk() else { return true };
         let bit = bit(*tail);
         self.tails[bit / BITS] & 1 << (bit % BITS) != 0 || !self.short.is_empty()
     }
 
     /// Adds the key that the quote at this index closes, if it is one of these.
-    fn note(&self, keys: &[Key], bytes: &[u8], close: usize, places: &mut Vec<Place>) {
-        let names = match bytes[..close].last_chunk() {
+    fn note(&self, keys: &[Key], record: &[u8], close: usize, places: &mut Vec<Place>) {
+        let names = match record[..close].last_chunk() {
             Some(tail) => &*self.by_tail[bit(*tail)],
             None => &[],
         };
         let end = close + 1;
         for (quoted, number) in names.iter().chain(&self.short) {
-            if bytes[..end].ends_with(quoted) {
-                places.extend(keys[*number].place_between(*number, end - quoted.len(), end, bytes));
+            if record[..end].ends_with(quoted) {
+                places.extend(keys[*number].place_between(*number, end - quoted.len(), end, record));
                 // No other name ends so and begins with a quote.
                 return;
             }

@@ -173,6 +173,24 @@ fn values_of_interest() {
 }
 
 #[test]
+fn what_stands_behind_a_record_says_nothing_of_it() {
+    let mut few = Keys::default();
+    few.name("k");
+    few.limit_values(0, ["create"].into_iter().map(str::as_bytes), Others::Noted);
+    let mut many = few.clone();
+    ["a", "b", "c", "d", "e", "f"].iter().for_each(|name| _ = many.name(name));
+    assert!(few.many.is_none() && many.many.is_some());
+    for keys in [few, many] {
+        let record = b"{\"k\":\"A\"}";
+        let bytes = [&record[..], b",{\"x\":\"", &[b'y'; 200]].concat();
+        let (mut apart, mut within) = (Sightings::default(), Sightings::default());
+        keys.find(record, &mut apart);
+        let end = keys.find_in_first(&mut Extent::default(), &bytes, &mut within);
+        assert_eq!((end, &within), (Some(record.len()), &apart));
+    }
+}
+
+#[test]
 fn keys_that_can_be_found() {
     let long = "x".repeat(300);
     for (name, expected) in [
