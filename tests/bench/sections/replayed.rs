@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use trailhound::rulebook::{Pack, Rulebook};
 
 use super::{Bench, SEED, unwritten};
 use crate::contest::{Contender, Samples};
@@ -69,14 +70,19 @@ pub(super) fn correlations(bench: &Bench) -> Result<()> {
     title(
         bench.style,
         "Correlations",
-        "The ordinary corpus with the embedded pack, alone and with ten correlations beside it, on two jobs.",
+        "The ordinary corpus with the embedded pack, on two jobs: alone, with ten correlations of its detections, and with ten whose own members hit five in a hundred records.",
     );
-    let rules = bench.folder.join("correlations.yml");
-    fs::write(&rules, CORRELATIONS).with_context(|| unwritten(&rules))?;
-    let contenders = [Contender::replay(&corpus, 2), Contender::replay(&corpus, 2).beside(&rules)];
-    let samples = bench.race(&contenders)?;
+    let write = |name: &str, text: &str| {
+        let path = bench.folder.join(name);
+        fs::write(&path, text).with_context(|| unwritten(&path)).map(|()| path)
+    };
+    let of_pack = write("correlations-of-pack.yml", &over_the_pack())?;
+    let frequent = write("correlations.yml", CORRELATIONS)?;
+    let replay = || Contender::replay(&corpus, 2);
+    let samples = bench.race(&[replay(), replay().beside(&of_pack), replay().beside(&frequent)])?;
     let mut table = Table::new(&["", "time", "CPU", "records/s", "peak MB", "speed to the pack alone"]);
-    for (name, sample) in ["the pack", "with ten correlations"].into_iter().zip(&samples) {
+    let names = ["the pack", "with ten correlations of it", "with ten of frequent calls"];
+    for (name, sample) in names.into_iter().zip(&samples) {
         table.row([
             name.to_owned(),
             seconds(sample.seconds().median),
@@ -88,6 +94,25 @@ pub(super) fn correlations(bench: &Bench) -> Result<()> {
     }
     table.print(bench.style);
     Ok(())
+}
+
+/// Ten correlations of four kinds, each over eight detections of the pack.
+fn over_the_pack() -> String {
+    const KINDS: [&str; 4] = [
+        "{type: event_count, condition: {gte: 5}",
+        "{type: value_count, condition: {field: eventName, gte: 3}",
+        "{type: temporal",
+        "{type: temporal_ordered",
+    ];
+    let rules = Rulebook::open(&[], Pack::Runs, None).rules;
+    let ids: Vec<&str> = rules.iter().map(|rule| rule.id.as_str()).collect();
+    let one = |(number, members): (usize, &[&str])| {
+        let (kind, members) = (KINDS[number % KINDS.len()], members.join(", "));
+        format!(
+            "title: Over the pack {number}\ncorrelation: {kind}, rules: [{members}], group-by: [userIdentity.arn], timespan: 1h}}\n"
+        )
+    };
+    ids.chunks_exact(8).take(10).enumerate().map(one).collect::<Vec<_>>().join("---\n")
 }
 
 /// Many small objects.
