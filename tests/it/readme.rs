@@ -196,7 +196,10 @@ fn the_alert_document_has_the_keys_that_are_described() {
         daemon.alerts().into_iter().find(|alert| alert["status"] == "undecided")
     });
     daemon.stop();
-    let alerts = support::run(["replay".as_ref(), trail().as_os_str()]).alerts();
+    let grouped =
+        format!("{}trailhound: {{group: {{by: [userIdentity.arn], period: 1h}}}}\n", support::USER_RULE);
+    fs::write(&rule, grouped).unwrap();
+    let alerts = support::run(["replay", trail().to_str().unwrap(), "--detections", &rule]).alerts();
     let found: BTreeSet<&str> = alerts
         .iter()
         .chain([&live])
