@@ -160,7 +160,10 @@ fn windows_over_several_files_are_told_at_once_and_counted_to_their_end() {
     fixture.write("c.json.gz", &[deleted("13:00")]);
     let all = [("refused", 1, 1), ("brute-force", 1, 5), ("key", 1, 0), ("lonely", 1, 1)];
     fixture.tells("plain", &all);
-    fixture.tells("updated", &[&all[..], &[("refused", 2, 20), ("brute-force", 2, 6)]].concat());
+    fixture.tells(
+        "updated",
+        &[&all[..], &[("refused", 2, 20), ("brute-force", 2, 6), ("lonely", 2, 6)]].concat(),
+    );
     assert_eq!(ids(&fixture.alerts("updated")), fixture.replayed());
     fixture.daemon.stop();
     fixture.tells("plain", &all);
