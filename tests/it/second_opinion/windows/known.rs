@@ -33,7 +33,7 @@ pub const KNOWN: &[Known] = known![
         (3, 2, r#"{"v":0.1}"#)]);
     "below zero", below_zero, summed("value_sum", "gt", -20, &[(1, 0, r#"{"v":0}"#)]);
     "nearest rank", nearest_rank, summed("value_median", "lt", 20, &[(1, 0, r#"{"v":1}"#), (2, 0, r#"{"v":4}"#)]);
-    "the beginning of a window", beginning, counted("gte", 2, &[(1, 0, "{}"), (2, 10, "{}")]);
+    "the beginning of a window", beginning, counted("gte", 3, &[(1, 0, "{}"), (2, 5, "{}"), (3, 10, "{}")]);
     "one moment", moment, counted("eq", 1, &[(1, 0, "{}"), (2, 0, "{}")]);
 ];
 
