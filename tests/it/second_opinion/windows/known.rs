@@ -85,15 +85,15 @@ fn no_value(question: &mut Question) {
 }
 
 /// Changes what is added up, and the thresholds, which are tenths already.
-fn change(question: &mut Question, unit: i64) {
+fn change(question: &mut Question, unit: i32) {
     let Some(field) = question.correlation.field else { return };
     for (name, value) in question.events.iter_mut().flat_map(|event| &mut event.fields) {
         if let Some(number) = text(value).filter(|_| *name == field).and_then(|text| text.parse::<f64>().ok())
         {
-            *value = Json::Number(format!("{:.0}", number * unit as f64));
+            *value = Json::Number(format!("{:.0}", number * f64::from(unit)));
         }
     }
-    question.correlation.thresholds.iter_mut().for_each(|(_, tenths)| *tenths *= unit);
+    question.correlation.thresholds.iter_mut().for_each(|(_, tenths)| *tenths *= i64::from(unit));
     question.reading.unit *= unit;
 }
 
