@@ -45,13 +45,14 @@
 //! | stars in names | one star at most | *Condition*: stars at arbitrary positions |
 //! | names of nothing | are false, and `all of` them true | our notes: a name that matches nothing is an error when rules are loaded |
 //!
+//! # Beside single tests
+//!
+//! [`arrays`] compares what is asked of the elements of lists, [`windows`] correlations over streams of events; each has
+//! a table of its own.
+//!
 //! # What is not compared
 //!
-//! Correlations, groups, first-seen values and documents within strings. When correlations are, `event_count`,
-//! `value_count`, `temporal` and `temporal_ordered` with `group-by` and `aliases` go through
-//! `rsigma_eval::CorrelationEngine::process_event_at` with records in the order of their times, at periods of
-//! one hour. By design we raise one alert for each group and period, at the first firing point, where the
-//! other engine fires again and again: the set of (correlation, group, period) must be the same.
+//! Groups and first-seen values, which are ours alone, and documents within strings as such.
 
 mod arrays;
 mod condition;

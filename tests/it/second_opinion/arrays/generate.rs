@@ -39,7 +39,7 @@ fn test() -> BoxedStrategy<Part> {
 fn elements(map: BoxedStrategy<Map>) -> BoxedStrategy<Part> {
     let body = prop_oneof![
         2 => map.clone().prop_map(Body::Map),
-        1 => (map.clone(), map.clone(), select(&CONDITIONS[..]))
+        1 => (map.clone(), map, select(&CONDITIONS[..]))
             .prop_map(|(p, q, condition)| Body::Named(vec![("p", p), ("q", q)], condition)),
         2 => test().prop_map(|part| match part {
             Part::Item(item) => Body::Short(item),

@@ -40,7 +40,7 @@ pub fn theirs(question: &Question) -> Answer {
     let mut answer = Answer::new();
     // By time within a group.
     for ((_, time), (group, value)) in points {
-        let value = value / question.reading.unit as f64;
+        let value = value / f64::from(question.reading.unit);
         let measured = question.correlation.measures().then(|| thousandths(value));
         answer.entry((group, time - time.rem_euclid(length))).or_insert((time, measured));
     }
@@ -97,8 +97,9 @@ fn medians(question: &Question) -> Points {
         let of_window = window.iter().map(|hit| (question.events[hit.0].clone(), hit.1));
         events.extend(of_window.map(|(event, member)| (Event { time: end, ..event }, member)));
         let mut engine = engine(&asked);
-        let told = events.iter().map(|(event, member)| told(&mut engine, event, asked.members[*member]));
-        if let Some(point) = told.last().flatten() {
+        let point =
+            events.iter().fold(None, |_, (event, member)| told(&mut engine, event, asked.members[*member]));
+        if let Some(point) = point {
             points.insert((group, end), point);
         }
     }
@@ -123,7 +124,7 @@ fn told(engine: &mut CorrelationEngine, event: &Event, rule: usize) -> Option<Po
     let results = engine.process_with_detections(&record, hits, event.time);
     let results = results.iter().filter_map(EvaluationResult::as_correlation);
     let values = |group: &[(String, String)]| group.iter().map(|(_, value)| value.clone()).collect();
-    results.map(|found| (values(&found.group_key), found.aggregated_value)).last()
+    results.map(|found| (values(&found.group_key), found.aggregated_value)).next_back()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "what is measured is small")]

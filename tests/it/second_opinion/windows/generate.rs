@@ -19,10 +19,21 @@ const KINDS: [&str; 8] = [
     "value_median",
 ];
 /// Steps of seconds from one event to the next, around the lengths of windows.
-const STEPS: [i64; 13] = [0, 0, 0, 1, 1, 2, 4, 5, 6, 10, 59, 60, 3600];
+const STEPS: [i64; 13] = [0, 0, 0, 1, 1, 2, 3, 5, 5, 5, 10, 60, 3600];
 const NAMES: [&str; 7] = ["x", "x", "y", "z", "xy", "all", "none"];
-const TEXTS: [&str; 8] =
-    [r#""p""#, r#""p""#, r#""q""#, r#""P""#, r#""""#, r#"["p","q"]"#, "[null,\"q\"]", "null"];
+const TEXTS: [&str; 11] = [
+    r#""p""#,
+    r#""p""#,
+    r#""p""#,
+    r#""p""#,
+    r#""p""#,
+    r#""q""#,
+    r#""P""#,
+    r#""""#,
+    r#"["p","q"]"#,
+    "[null,\"q\"]",
+    "null",
+];
 const NUMBERS: [&str; 14] =
     ["0", "1", "1", "2", "3", "-1", "0.1", "0.2", "0.7", "1.5", r#""2""#, r#"" 2 ""#, r#""p""#, "null"];
 const CONDITIONS: [&str; 6] = [
@@ -35,7 +46,7 @@ const CONDITIONS: [&str; 6] = [
 ];
 
 pub fn question() -> impl Strategy<Value = Question> {
-    (correlation(), vec(event(), 1..14)).prop_map(|(correlation, parts)| {
+    (correlation(), vec(event(), 1..28)).prop_map(|(correlation, parts)| {
         // Shortly before an hour begins.
         let mut time = 1_700_002_800 - 20;
         let mut events: Vec<Event> = Vec::new();
@@ -60,7 +71,7 @@ fn event() -> impl Strategy<Value = (i64, Event, Option<Index>)> {
     let value = || select(&TEXTS[..]).prop_map(Json::read_value);
     let number = select(&NUMBERS[..]).prop_map(Json::read_value);
     let name = select(&NAMES[..]).prop_map(|name| Json::Text(name.to_owned()));
-    let fields = (name, weighted(0.9, value()), weighted(0.9, value()), weighted(0.9, number));
+    let fields = (name, weighted(0.95, value()), weighted(0.95, value()), weighted(0.9, number));
     (select(&STEPS[..]), fields, weighted(0.1, any::<Index>())).prop_map(|(step, (n, u, w, v), repeated)| {
         let fields = [("n", Some(n)), ("u", u), ("w", w), ("v", v)];
         let fields = fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
@@ -72,9 +83,9 @@ fn correlation() -> impl Strategy<Value = Correlation> {
     let members = select(vec![vec![0], vec![0, 1], vec![1, 0], vec![0, 1, 2], vec![2, 1, 0]]);
     let group = select(vec![vec![], vec!["u"], vec!["who"], vec!["u", "w"], vec!["who", "w"]]);
     let aliases = vec(select(vec!["u", "w"]), 3);
-    let timespan = select(vec![5, 10, 60, 3600, 7200]);
+    let timespan = select(vec![5, 5, 10, 10, 60, 3600, 7200]);
     let numbers =
-        (select(vec![-15i64, -10, 0, 5, 7, 10, 20, 30]), 0i64..4, select(vec![1usize, 25, 50, 75, 90, 100]));
+        (select(vec![-15i64, -10, 0, 5, 7, 10, 20, 30]), 0i64..6, select(vec![1usize, 25, 50, 75, 90, 100]));
     let operators = (select(vec!["gte", "gte", "gt", "lt", "lte", "eq", "neq"]), weighted(0.2, 0i64..3));
     let how = (select(&KINDS[..]), select(&CONDITIONS[..]), 0..3);
     (how, members, group, aliases, timespan, numbers, operators).prop_map(

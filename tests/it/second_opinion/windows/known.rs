@@ -33,7 +33,7 @@ pub const KNOWN: &[Known] = known![
         (3, 2, r#"{"v":0.1}"#)]);
     "below zero", below_zero, summed("value_sum", "gt", -20, &[(1, 0, r#"{"v":0}"#)]);
     "nearest rank", nearest_rank, summed("value_median", "lt", 20, &[(1, 0, r#"{"v":1}"#), (2, 0, r#"{"v":4}"#)]);
-    "the beginning of a window", beginning, counted("gte", 2, &[(1, 0, "{}"), (2, 10, "{}")]);
+    "the beginning of a window", beginning, counted("gte", 3, &[(1, 0, "{}"), (2, 5, "{}"), (3, 10, "{}")]);
     "one moment", moment, counted("eq", 1, &[(1, 0, "{}"), (2, 0, "{}")]);
 ];
 
@@ -85,15 +85,15 @@ fn no_value(question: &mut Question) {
 }
 
 /// Changes what is added up, and the thresholds, which are tenths already.
-fn change(question: &mut Question, unit: i64) {
+fn change(question: &mut Question, unit: i32) {
     let Some(field) = question.correlation.field else { return };
     for (name, value) in question.events.iter_mut().flat_map(|event| &mut event.fields) {
         if let Some(number) = text(value).filter(|_| *name == field).and_then(|text| text.parse::<f64>().ok())
         {
-            *value = Json::Number(format!("{:.0}", number * unit as f64));
+            *value = Json::Number(format!("{:.0}", number * f64::from(unit)));
         }
     }
-    question.correlation.thresholds.iter_mut().for_each(|(_, tenths)| *tenths *= unit);
+    question.correlation.thresholds.iter_mut().for_each(|(_, tenths)| *tenths *= i64::from(unit));
     question.reading.unit *= unit;
 }
 

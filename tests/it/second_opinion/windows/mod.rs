@@ -65,7 +65,7 @@ fn compare(question: &Question, tally: &mut Tally) -> Result<(), String> {
 #[test]
 fn generated_correlations_find_the_same() {
     let tally = RefCell::new(Tally::default());
-    let result = TestRunner::new(config(400)).run(&generate::question(), |question| {
+    let result = TestRunner::new(config(1000)).run(&generate::question(), |question| {
         compare(&question, &mut tally.borrow_mut()).map_err(TestCaseError::fail)
     });
     if let Err(TestError::Fail(reason, _) | TestError::Abort(reason)) = result {

@@ -24,7 +24,7 @@ pub struct Reading {
     /// Each window is asked about by itself, for its median.
     pub by_median: bool,
     /// What is measured counts in so many units: a power of ten; negative where it was mirrored.
-    pub unit: i64,
+    pub unit: i32,
     /// How long periods are, in seconds.
     pub period: i64,
 }
