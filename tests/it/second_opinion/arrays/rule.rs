@@ -63,8 +63,7 @@ impl Part {
 
     fn flow(&self) -> String {
         match self {
-            Part::Item(item) => item.flow(),
-            Part::Elements(Elements { body: Body::Short(item), .. }) => item.flow(),
+            Part::Item(item) | Part::Elements(Elements { body: Body::Short(item), .. }) => item.flow(),
             Part::Elements(Elements { body: Body::Map(map), .. }) => flow(map),
             Part::Elements(Elements { body: Body::Named(maps, condition), .. }) => {
                 let maps = maps.iter().map(|(name, map)| format!("{name}: {}", flow(map)));
