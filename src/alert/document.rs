@@ -1,13 +1,12 @@
-//! The alert document, in the order in which people read it.
+//! The alert document, in the order in which people read it: what is said about the alert, and at the end what it
+//! follows from.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
 
-use super::window::{Listed, WindowFacts};
-use super::{AlertId, Origin, Tool, mask};
+use super::{AlertId, Tool};
 use crate::event::{Actor, Event, Outcome, Target};
 use crate::sigma::Rule;
 
@@ -31,18 +30,6 @@ pub(super) struct Document<'d> {
     pub(super) undecided: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) amends: Option<AlertId>,
-    #[serde(flatten)]
-    pub(super) evidence: Evidence<'d>,
-}
-
-/// What the alert follows from.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Evidence<'d> {
-    /// One event.
-    Event { event: &'d RawValue, origin: &'d Origin<'d> },
-    /// Several of them; the origin is that of the last one that is listed with its text.
-    Window { count: u64, window: WindowFacts<'d>, events: Vec<Listed<'d>>, origin: Option<&'d RawValue> },
 }
 
 #[derive(Serialize)]
@@ -73,8 +60,14 @@ pub(super) struct EventFacts<'e> {
 }
 
 impl Document<'_> {
-    pub(super) fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("texts, numbers and checked JSON can be written")
+    /// The document as one line of JSON, with the keys of this JSON object behind its own.
+    pub(super) fn ending_with(&self, evidence: &str) -> String {
+        let mut json = serde_json::to_string(self).expect("texts and numbers can be written");
+        json.pop();
+        json.reserve_exact(evidence.len());
+        json.push(',');
+        json.push_str(evidence.strip_prefix('{').unwrap_or(evidence));
+        json
     }
 }
 
@@ -117,12 +110,4 @@ impl<'e> EventFacts<'e> {
 
 fn outcome<S: Serializer>(call: &Outcome<'_>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(if call.is_success() { "success" } else { "failure" })
-}
-
-/// The event, compact, with known secrets masked.
-pub(super) fn masked(event: &Event<'_>) -> Box<RawValue> {
-    RawValue::from_string(mask::masked(event.raw())).unwrap_or_else(|_| {
-        // Not reached by text that a parser accepted; an alert is worth more than its event.
-        RawValue::NULL.to_owned()
-    })
 }

@@ -4,6 +4,7 @@
 //! every sink sends. Nothing of the event is needed after that.
 
 mod document;
+mod excerpt;
 mod id;
 mod mask;
 mod sink;
@@ -15,15 +16,15 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+pub use excerpt::{bare_excerpt, excerpt, masked_excerpt};
 pub use id::AlertId;
 pub use mask::masked_value;
 pub use sink::*;
 pub use summary::is_deceptive;
-pub use window::{bare_excerpt, excerpt, masked_excerpt};
 
 use crate::detect::{Hit, Status};
 use crate::sigma::Level;
-use document::{Document, EventFacts, Evidence, RuleFacts, masked};
+use document::{Document, EventFacts, RuleFacts};
 use summary::Facts;
 
 /// The version of the alert document. Additions keep it, any other change raises it.
@@ -138,7 +139,6 @@ impl Alert {
         };
         let facts = EventFacts::of(event);
         let (id, time) = (Self::id_of(hit), event.time());
-        let masked = masked(event);
         let document = Document {
             id,
             version: DOCUMENT_VERSION,
@@ -157,7 +157,6 @@ impl Alert {
                 Status::Undecided => event.unknown().names().collect(),
             },
             amends: Self::amended(hit),
-            evidence: Evidence::Event { event: &masked, origin },
         };
         Self {
             id,
@@ -167,7 +166,7 @@ impl Alert {
             is_withheld,
             rule: rule.id.as_str().into(),
             time,
-            document: document.to_json(),
+            document: document.ending_with(&excerpt(event, origin)),
         }
     }
 

@@ -1,22 +1,32 @@
 //! Alerts about more than one event: what an engine's finding says, and the texts about events that it lists.
 //!
-//! A worker writes an *excerpt* of each event that a detection over many events may list; when the detection fires,
-//! the alert is made of those that were kept. Of the last one it takes who did what, as an alert about one event does.
+//! When the detection fires, the alert is made of the excerpts that were kept. Of the last one it takes who did what,
+//! as an alert about one event does.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::document::{Document, EventFacts, Evidence, RuleFacts};
+use super::document::{Document, EventFacts, RuleFacts};
+use super::excerpt::Excerpt;
 use super::summary::Facts;
-use super::{Alert, AlertId, DOCUMENT_VERSION, Origin, Tool, USUAL_DELIVERY, mask};
+use super::{Alert, AlertId, DOCUMENT_VERSION, Tool, USUAL_DELIVERY};
 use crate::detect::{Finding, Status};
 use crate::event::{Event, Parser};
 use crate::sigma::Rule;
 
+/// What the end of the document says; the origin is that of the last event that is listed with its text.
+#[derive(Serialize)]
+struct Evidence<'f> {
+    count: u64,
+    window: WindowFacts<'f>,
+    events: Vec<Listed<'f>>,
+    origin: Option<&'f RawValue>,
+}
+
 /// The window of a detection over many events.
 #[derive(Serialize)]
-pub(super) struct WindowFacts<'f> {
+struct WindowFacts<'f> {
     /// Open at its beginning, closed at its end: the time of the last event that is listed.
     start: Timestamp,
     end: Timestamp,
@@ -34,7 +44,7 @@ pub(super) struct WindowFacts<'f> {
 
 /// One of the events behind an alert.
 #[derive(Serialize)]
-pub(super) struct Listed<'f> {
+struct Listed<'f> {
     rule: &'f str,
     time: Timestamp,
     event: Option<&'f RawValue>,
@@ -43,34 +53,6 @@ pub(super) struct Listed<'f> {
 
 fn map<S: Serializer>(pairs: &[(&str, &str)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(pairs.iter().copied())
-}
-
-/// What is kept of an event for alerts that list it.
-#[derive(Deserialize)]
-struct Excerpt<'e> {
-    #[serde(borrow)]
-    event: &'e RawValue,
-    #[serde(borrow)]
-    origin: &'e RawValue,
-}
-
-/// The text about an event, for alerts that may list it: masked, with its origin.
-#[must_use]
-pub fn excerpt(event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
-    masked_excerpt(&bare_excerpt(event, origin))
-}
-
-/// The same with everything that the record holds, to be masked before it is kept for long or shown.
-#[must_use]
-pub fn bare_excerpt(event: &Event<'_>, origin: &Origin<'_>) -> String {
-    let origin = serde_json::to_string(origin).expect("texts and numbers can be written");
-    [r#"{"event":"#, event.raw(), r#","origin":"#, &origin, "}"].concat()
-}
-
-/// Masks what was written without.
-#[must_use]
-pub fn masked_excerpt(bare: &str) -> Box<str> {
-    mask::masked(bare).into()
 }
 
 impl Alert {
@@ -150,9 +132,9 @@ impl About<'_> {
             event_facts: &facts,
             undecided: Vec::new(),
             amends: None,
-            evidence: self.evidence(),
         };
-        document.to_json()
+        let evidence = serde_json::to_string(&self.evidence());
+        document.ending_with(&evidence.expect("texts, numbers and checked JSON can be written"))
     }
 
     fn evidence(&self) -> Evidence<'_> {
@@ -164,7 +146,7 @@ impl About<'_> {
             event: excerpt.as_ref().map(|excerpt| excerpt.event),
             origin: excerpt.as_ref().map(|excerpt| excerpt.origin),
         });
-        Evidence::Window {
+        Evidence {
             count: finding.count,
             window: WindowFacts {
                 start: finding.start,
@@ -191,7 +173,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::alert::{OriginKind, Undecided};
+    use crate::alert::{Origin, OriginKind, Undecided, excerpt};
     use crate::detect::windows::{self, EventHash, FindingKind, Values};
     use crate::sigma::{RuleFile, compile};
 

@@ -114,7 +114,7 @@ struct Spooling<'w> {
 
 impl<'w> Spooling<'w> {
     fn new(window: &'w Window, evidence: Gathering<'w>) -> Self {
-        Self { window, record: 0, spool: Spool::new(), spooled: Ok(()), evidence }
+        Self { window, record: 0, spool: Spool::default(), spooled: Ok(()), evidence }
     }
 
     fn finish(self) -> io::Result<Spool> {
@@ -134,7 +134,7 @@ impl Listener for Spooling<'_> {
 
     fn alert(&mut self, alert: Alert) {
         if self.spooled.is_ok() {
-            self.spooled = self.spool.push(self.record, &alert);
+            self.spooled = self.spool.push(self.record, alert);
         }
     }
 

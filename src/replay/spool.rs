@@ -1,9 +1,9 @@
 //! The alerts of one object, until it is their turn: in memory, or in a file without a name if they are many.
 
-use std::io::{self, BufReader, Read, Seek, Write};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 
 use jiff::Timestamp;
-use tempfile::SpooledTempFile;
 
 use crate::alert::{Alert, AlertId};
 use crate::detect::Status;
@@ -20,45 +20,65 @@ pub(super) struct Row {
 }
 
 /// Alerts in the order in which they were put in.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Spool {
-    file: SpooledTempFile,
-    alerts: u64,
+    early: Vec<Row>,
+    bytes: usize,
+    /// Those for which there was no room.
+    late: Option<BufWriter<File>>,
+    late_rows: u64,
 }
 
 impl Spool {
-    pub(super) fn new() -> Self {
-        Self { file: SpooledTempFile::new(IN_MEMORY), alerts: 0 }
-    }
-
-    pub(super) fn push(&mut self, record: u64, alert: &Alert) -> io::Result<()> {
-        self.file.write_all(&write(record, alert))?;
-        self.alerts += 1;
-        Ok(())
+    pub(super) fn push(&mut self, record: u64, alert: Alert) -> io::Result<()> {
+        self.bytes += alert.document.len();
+        if self.bytes <= IN_MEMORY {
+            self.early.push(Row { record, alert });
+            return Ok(());
+        }
+        self.late_rows += 1;
+        let late = match &mut self.late {
+            Some(late) => late,
+            none => none.insert(BufWriter::new(tempfile::tempfile()?)),
+        };
+        late.write_all(&write(record, &alert))
     }
 
     /// Takes the alerts out again, in order.
-    pub(super) fn rows(mut self) -> io::Result<Rows> {
-        self.file.rewind()?;
-        Ok(Rows { reader: BufReader::new(self.file), left: self.alerts })
+    pub(super) fn rows(self) -> io::Result<Rows> {
+        let reader = match self.late {
+            Some(late) => {
+                let mut file = late.into_inner().map_err(io::IntoInnerError::into_error)?;
+                file.rewind()?;
+                Some(BufReader::new(file))
+            }
+            None => None,
+        };
+        Ok(Rows { early: self.early.into_iter(), reader, left: self.late_rows })
     }
 }
 
 /// Alerts that are taken out of a spool.
 #[derive(Debug)]
 pub(super) struct Rows {
-    reader: BufReader<SpooledTempFile>,
+    early: std::vec::IntoIter<Row>,
+    reader: Option<BufReader<File>>,
     left: u64,
 }
 
 impl Rows {
     /// The next one; none after the last.
     pub(super) fn next(&mut self) -> io::Result<Option<Row>> {
-        if self.left == 0 {
-            return Ok(None);
+        if let Some(row) = self.early.next() {
+            return Ok(Some(row));
         }
-        self.left -= 1;
-        read(&mut self.reader).map(Some)
+        match &mut self.reader {
+            Some(reader) if self.left > 0 => {
+                self.left -= 1;
+                read(reader).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 }
 
@@ -131,9 +151,10 @@ mod tests {
             time: (!number.is_multiple_of(3)).then(|| Timestamp::from_second(1_700_000_000).unwrap()),
             document: "é".repeat(number * 100),
         };
-        let mut spool = Spool::new();
+        let mut spool = Spool::default();
         let alerts: Vec<Alert> = (0..200).map(alert).collect();
-        (0..).zip(&alerts).for_each(|(record, alert)| spool.push(record, alert).unwrap());
+        (0..).zip(&alerts).for_each(|(record, alert)| spool.push(record, alert.clone()).unwrap());
+        assert!(!spool.early.is_empty() && spool.late_rows > 0);
         let mut rows = spool.rows().unwrap();
         for (record, alert) in (0..).zip(&alerts) {
             let row = rows.next().unwrap().unwrap();
