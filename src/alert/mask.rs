@@ -1,6 +1,7 @@
 //! The event in an alert: compact, with known secrets masked.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -55,9 +56,20 @@ pub(super) fn is_secret(key: &str) -> bool {
     let letters =
         || key.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
     let ends_so = |secret: &str| secret.bytes().rev().eq(letters().take(secret.len()));
-    let last = letters().next();
-    SECRETS.iter().any(|secret| secret.bytes().next_back() == last && ends_so(secret))
+    letters().next().is_some_and(|last| LAST[usize::from(last)])
+        && SECRETS.iter().any(|secret| ends_so(secret))
 }
+
+/// The letters with which secrets end.
+const LAST: [bool; 256] = {
+    let (mut last, mut at) = ([false; 256], 0);
+    while at < SECRETS.len() {
+        let secret = SECRETS[at].as_bytes();
+        last[secret[secret.len() - 1] as usize] = true;
+        at += 1;
+    }
+    last
+};
 
 /// A value found at a path, as compact JSON with known secrets masked.
 #[must_use]
@@ -70,33 +82,68 @@ pub fn masked_value(path: &str, value: crate::event::Value<'_>) -> String {
 }
 
 fn masked_json(json: &str, nested: usize) -> String {
-    let mut text = String::with_capacity(json.len());
+    let mut text = Text { json, written: String::with_capacity(json.len()), run: 0..0 };
     let (mut key, mut secret) = (None, false);
     let mut tokens = Tokens::new(json);
     while let Some(token) = tokens.next() {
+        let place = tokens.position() - token.size()..tokens.position();
         match token {
             Token::Mark('{' | '[') if secret => {
                 skip_nested(&mut tokens);
-                text.push_str(MASKED);
+                text.put(MASKED);
             }
-            Token::Mark(mark) => text.push(mark),
-            Token::String(string) if secret && string != HIDDEN => text.push_str(MASKED),
+            Token::String(string) if secret && string != HIDDEN => text.put(MASKED),
             // Without an escape there is no quote in it, and so no key.
-            Token::String(string) if !string.contains('\\') => text.push_str(string),
-            Token::String(string) => match unquoted(string).and_then(|inner| embedded(&inner, nested)) {
-                Some(masked) => text.push_str(&Value::String(masked).to_string()),
-                None => text.push_str(string),
-            },
-            Token::Literal(number) if secret && !["null", "true", "false"].contains(&number) => {
-                text.push_str(MASKED);
+            Token::String(string) if string.contains('\\') => {
+                match unquoted(string).and_then(|inner| embedded(&inner, nested)) {
+                    Some(masked) => text.put(&Value::String(masked).to_string()),
+                    None => text.keep(place),
+                }
             }
-            Token::Literal(literal) => text.push_str(literal),
+            Token::Literal(number) if secret && !["null", "true", "false"].contains(&number) => {
+                text.put(MASKED);
+            }
+            Token::Mark(_) | Token::String(_) | Token::Literal(_) => text.keep(place),
         }
         secret = token == Token::Mark(':')
             && key.is_some_and(|key| unquoted(key).is_some_and(|key| is_secret(&key)));
         key = if let Token::String(string) = token { Some(string) } else { None };
     }
-    text
+    text.finish()
+}
+
+/// A text made of another one: what is kept is copied in runs as long as possible.
+struct Text<'j> {
+    json: &'j str,
+    written: String,
+    /// What is kept and not yet copied.
+    run: Range<usize>,
+}
+
+impl Text<'_> {
+    fn keep(&mut self, place: Range<usize>) {
+        if place.start == self.run.end {
+            self.run.end = place.end;
+        } else {
+            self.copy();
+            self.run = place;
+        }
+    }
+
+    fn put(&mut self, other: &str) {
+        self.copy();
+        self.written.push_str(other);
+    }
+
+    fn copy(&mut self) {
+        self.written.push_str(&self.json[self.run.clone()]);
+        self.run = 0..0;
+    }
+
+    fn finish(mut self) -> String {
+        self.copy();
+        self.written
+    }
 }
 
 /// Passes what stands up to the mark that closes an object or list just opened.

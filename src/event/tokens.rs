@@ -11,6 +11,17 @@ pub enum Token<'t> {
     Literal(&'t str),
 }
 
+impl Token<'_> {
+    /// Its bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Token::Mark(mark) => mark.len_utf8(),
+            Token::String(text) | Token::Literal(text) => text.len(),
+        }
+    }
+}
+
 /// Iterates over the tokens of valid JSON; white space between them is left out.
 ///
 /// On text that is not JSON it still ends and yields slices of the text, in no useful order of meaning.
@@ -25,6 +36,12 @@ impl<'t> Tokens<'t> {
     #[must_use]
     pub fn new(text: &'t str) -> Self {
         Self { text, at: 0 }
+    }
+
+    /// The index behind the token that was given last.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.at
     }
 
     fn take_until(&mut self, end: usize) -> &'t str {

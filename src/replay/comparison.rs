@@ -7,12 +7,13 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
 use std::mem::replace;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::spool::{Row, Rows, Spool};
+use super::spool::{Row, Rows};
 use crate::alert::Alert;
 use crate::detect::{Change, Detections};
 use crate::worker::Inspection;
@@ -152,39 +153,50 @@ fn without_tool(document: &str) -> Option<(&str, &str)> {
     Some((before, tool.split_once('}')?.1))
 }
 
-/// The alerts of both sets on one object, those of one detection on one record together.
-#[derive(Debug)]
-pub(super) struct SideBySide {
-    rows: Sides<Rows>,
-    next: Sides<Option<Row>>,
+/// Alerts of a set, in an order that another set shares.
+pub(super) trait InOrder {
+    /// What the order follows, and what alerts that belong together have in common.
+    type Key: Ord;
+
+    /// The next one; none after the last.
+    fn next(&mut self) -> io::Result<Option<(Self::Key, Alert)>>;
 }
 
-impl SideBySide {
-    pub(super) fn new(spools: Sides<Spool>) -> io::Result<Self> {
-        let mut rows = Sides { old: spools.old.rows()?, new: spools.new.rows()? };
-        let next = Sides { old: rows.old.next()?, new: rows.new.next()? };
-        Ok(Self { rows, next })
+/// By record and detection.
+impl InOrder for Rows {
+    type Key = (u64, Arc<str>);
+
+    fn next(&mut self) -> io::Result<Option<(Self::Key, Alert)>> {
+        let row = Rows::next(self)?;
+        Ok(row.map(|Row { record, alert }| ((record, Arc::clone(&alert.rule)), alert)))
+    }
+}
+
+/// The alerts of both sets, those together that belong together.
+#[derive(Debug)]
+pub(super) struct SideBySide<A: InOrder> {
+    alerts: Sides<A>,
+    next: Sides<Option<(A::Key, Alert)>>,
+}
+
+impl<A: InOrder> SideBySide<A> {
+    pub(super) fn new(mut alerts: Sides<A>) -> io::Result<Self> {
+        let next = Sides { old: alerts.old.next()?, new: alerts.new.next()? };
+        Ok(Self { alerts, next })
     }
 
     /// The next ones, of one set or of both; none after the last.
     pub(super) fn next(&mut self) -> io::Result<Option<Sides<Option<Alert>>>> {
-        let Self { rows, next } = self;
-        let Some(order) = order(next.old.as_ref(), next.new.as_ref()) else { return Ok(None) };
-        let old = if order.is_le() { replace(&mut next.old, rows.old.next()?) } else { None };
-        let new = if order.is_ge() { replace(&mut next.new, rows.new.next()?) } else { None };
-        Ok(Some(Sides { old: old.map(|row| row.alert), new: new.map(|row| row.alert) }))
-    }
-}
-
-/// Whose turn it is; none once both have ended.
-fn order(old: Option<&Row>, new: Option<&Row>) -> Option<Ordering> {
-    match (old, new) {
-        (None, None) => None,
-        (Some(_), None) => Some(Ordering::Less),
-        (None, Some(_)) => Some(Ordering::Greater),
-        (Some(old), Some(new)) => {
-            Some(old.record.cmp(&new.record).then_with(|| old.alert.rule.cmp(&new.alert.rule)))
-        }
+        let Self { alerts, next } = self;
+        let order = match (&next.old, &next.new) {
+            (None, None) => return Ok(None),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((old, _)), Some((new, _))) => old.cmp(new),
+        };
+        let old = if order.is_le() { replace(&mut next.old, alerts.old.next()?) } else { None };
+        let new = if order.is_ge() { replace(&mut next.new, alerts.new.next()?) } else { None };
+        Ok(Some(Sides { old: old.map(|(_, alert)| alert), new: new.map(|(_, alert)| alert) }))
     }
 }
 

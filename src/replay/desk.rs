@@ -1,12 +1,11 @@
 //! Puts outcomes back into order and tells them.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::PoisonError;
 
-use super::comparison::{SideBySide, Sides};
-use super::evidence::{self, Told};
+use super::comparison::{InOrder, SideBySide, Sides};
+use super::evidence;
 use super::examine::Piles;
 use super::{Audience, Found, Outcome, Sets, Summary};
 use crate::alert::{Alert, AlertId};
@@ -74,29 +73,17 @@ impl<'a> Desk<'a> {
             Sets::Two(pair) => {
                 let (old, new) = (evidence::tell(old, &pair.sets.old)?, evidence::tell(new, &pair.sets.new)?);
                 self.summary.weigh(&new);
-                self.side_by_side(old, new)
+                self.side_by_side(Sides { old, new })
             }
         }
     }
 
-    fn side_by_side(&mut self, mut olds: Told, mut news: Told) -> io::Result<()> {
-        let (mut old, mut new) = (olds.next()?, news.next()?);
-        loop {
-            let order = match (&old, &new) {
-                (None, None) => return Ok(()),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((old, _)), Some((new, _))) => old.cmp(new),
-            };
-            let mut alerts = Sides { old: None, new: None };
-            if order.is_le() {
-                alerts.old = std::mem::replace(&mut old, olds.next()?).map(|(_, alert)| alert);
-            }
-            if order.is_ge() {
-                alerts.new = std::mem::replace(&mut new, news.next()?).map(|(_, alert)| alert);
-            }
+    fn side_by_side(&mut self, alerts: Sides<impl InOrder>) -> io::Result<()> {
+        let mut pairs = SideBySide::new(alerts)?;
+        while let Some(alerts) = pairs.next()? {
             self.pair(alerts)?;
         }
+        Ok(())
     }
 
     fn tell(&mut self, outcome: Outcome) -> io::Result<()> {
@@ -111,11 +98,8 @@ impl<'a> Desk<'a> {
             }
             Some(Found::Pairs(spools, span)) => {
                 self.summary.diff.iter_mut().for_each(|diff| diff.span.join(span));
-                let mut pairs = SideBySide::new(spools)?;
-                while let Some(alerts) = pairs.next()? {
-                    self.pair(alerts)?;
-                }
-                Ok(())
+                let Sides { old, new } = spools;
+                self.side_by_side(Sides { old: old.rows()?, new: new.rows()? })
             }
         }
     }

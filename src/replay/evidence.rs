@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use tempfile::SpooledTempFile;
 
+use super::comparison::InOrder;
 use super::lock;
 use super::sorter::{Row, Sorted, Sorter};
 use super::spool;
@@ -219,9 +220,11 @@ fn key(alert: &Alert, revision: u32) -> Vec<u8> {
     [&time[..], alert.rule.as_bytes(), &[0], &alert.id.bytes(), &revision.to_be_bytes()].concat()
 }
 
-impl Told {
-    /// The next alert with what its order is known by; none after the last.
-    pub(super) fn next(&mut self) -> io::Result<Option<(Vec<u8>, Alert)>> {
+/// By time, detection and id.
+impl InOrder for Told {
+    type Key = Vec<u8>;
+
+    fn next(&mut self) -> io::Result<Option<(Vec<u8>, Alert)>> {
         loop {
             let Some(Row { mut key, value }) = self.next.take() else { return Ok(None) };
             self.next = self.alerts.next()?;

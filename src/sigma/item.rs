@@ -154,7 +154,7 @@ impl Modifiers {
                 | Modifier::Month
                 | Modifier::Year => {
                     if sorted.time.replace(time_part(modifier)).is_some() {
-                        return Err(ItemError::Meaningless(name(modifier)));
+                        return Err(ItemError::Meaningless(modifier_name(modifier)));
                     }
                 }
             }
@@ -167,21 +167,21 @@ impl Modifiers {
         let comparing =
             matches!(self.operator, Some(Modifier::Gt | Modifier::Gte | Modifier::Lt | Modifier::Lte));
         if let (Some(_), Some(operator), false) = (self.time, self.operator, comparing) {
-            return Err(ItemError::Meaningless(name(operator)));
+            return Err(ItemError::Meaningless(modifier_name(operator)));
         }
         let on_text = self.time.is_none() && self.operator.is_none();
         let reference = self.operator == Some(Modifier::FieldRef);
         if let (Some(position), false) = (self.position, on_text || reference) {
             return Err(match self.operator {
-                Some(operator) => ItemError::Conflict(name(operator), name(position)),
-                None => ItemError::Meaningless(name(position)),
+                Some(operator) => ItemError::Conflict(modifier_name(operator), modifier_name(position)),
+                None => ItemError::Meaningless(modifier_name(position)),
             });
         }
         if let (Some(transform), false) = (self.transforms.first(), on_text) {
-            return Err(ItemError::Meaningless(name(*transform)));
+            return Err(ItemError::Meaningless(modifier_name(*transform)));
         }
         if let (Some(flag), true) = (self.flags.first(), self.operator != Some(Modifier::Re)) {
-            return Err(ItemError::Meaningless(name(*flag)));
+            return Err(ItemError::Meaningless(modifier_name(*flag)));
         }
         let encodings = |modifier: &&Modifier| matches!(modifier, Modifier::Base64 | Modifier::Base64Offset);
         if self.transforms.iter().filter(encodings).count() > 1 {
@@ -190,7 +190,7 @@ impl Modifiers {
         let utf16 =
             |modifier: &&Modifier| matches!(modifier, Modifier::Wide | Modifier::Utf16be | Modifier::Utf16);
         if let [one, other, ..] = self.transforms.iter().filter(utf16).collect::<Vec<_>>()[..] {
-            return Err(ItemError::Conflict(name(*one), name(*other)));
+            return Err(ItemError::Conflict(modifier_name(*one), modifier_name(*other)));
         }
         if self.cased && !on_text && !reference {
             return Err(ItemError::Meaningless("cased"));
@@ -205,7 +205,7 @@ impl Modifiers {
 
 fn put(slot: &mut Option<Modifier>, modifier: Modifier) -> Result<(), ItemError> {
     match slot.replace(modifier) {
-        Some(other) => Err(ItemError::Conflict(name(other), name(modifier))),
+        Some(other) => Err(ItemError::Conflict(modifier_name(other), modifier_name(modifier))),
         None => Ok(()),
     }
 }
@@ -213,7 +213,7 @@ fn put(slot: &mut Option<Modifier>, modifier: Modifier) -> Result<(), ItemError>
 fn modified_keywords(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec<Expression>, ItemError> {
     let out_of_place = modifiers.operator.or(modifiers.transforms.first().copied());
     if let Some(modifier) = out_of_place {
-        return Err(ItemError::Meaningless(name(modifier)));
+        return Err(ItemError::Meaningless(modifier_name(modifier)));
     }
     if modifiers.time.is_some() {
         return Err(ItemError::Meaningless("time part"));
@@ -258,7 +258,7 @@ fn test(value: &SigmaValue, modifiers: &Modifiers) -> Result<Vec<OneTest>, ItemE
     let Some(text) = text(value) else {
         let used = modifiers.operator.or(modifiers.position).or(modifiers.transforms.first().copied());
         return match used {
-            Some(modifier) => Err(ItemError::Null(name(modifier))),
+            Some(modifier) => Err(ItemError::Null(modifier_name(modifier))),
             None => other(Test::Null),
         };
     };
@@ -287,7 +287,7 @@ fn test(value: &SigmaValue, modifiers: &Modifiers) -> Result<Vec<OneTest>, ItemE
             let field = plain(&parts(value).unwrap_or_default(), Modifier::FieldRef)?;
             other(Test::Reference(FieldPath::new(&field), relation, modifiers.case()))
         }
-        Some(operator) => other(Test::Compare(comparison(operator), number(name(operator), &text)?)),
+        Some(operator) => other(Test::Compare(comparison(operator), number(modifier_name(operator), &text)?)),
         None => strings(value, modifiers),
     }
 }
@@ -341,7 +341,7 @@ fn transformed(parts: Vec<GlobPart>, transforms: &[Modifier]) -> Result<Vec<Vec<
             return Err(ItemError::NoValue);
         }
         for form in forms {
-            let text = String::from_utf8(form).map_err(|_| ItemError::NotText(name(last)))?;
+            let text = String::from_utf8(form).map_err(|_| ItemError::NotText(modifier_name(last)))?;
             encoded.push(vec![GlobPart::Text(text)]);
         }
     }
@@ -352,14 +352,14 @@ fn plain(parts: &[GlobPart], modifier: Modifier) -> Result<String, ItemError> {
     match parts {
         [] => Ok(String::new()),
         [GlobPart::Text(text)] => Ok(text.clone()),
-        _ => Err(ItemError::Wildcard(name(modifier))),
+        _ => Err(ItemError::Wildcard(modifier_name(modifier))),
     }
 }
 
 fn encode(bytes: &[u8], transform: Modifier) -> Result<Vec<Vec<u8>>, ItemError> {
     let units = || match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.encode_utf16()),
-        Err(_) => Err(ItemError::Meaningless(name(transform))),
+        Err(_) => Err(ItemError::Meaningless(modifier_name(transform))),
     };
     Ok(match transform {
         Modifier::Wide => vec![units()?.flat_map(u16::to_le_bytes).collect()],
@@ -372,7 +372,7 @@ fn encode(bytes: &[u8], transform: Modifier) -> Result<Vec<Vec<u8>>, ItemError> 
             // A part of a short text that leaves no character would be found everywhere.
             (0..3).map(|offset| base64_at(bytes, offset)).filter(|part| !part.is_empty()).collect()
         }
-        _ => return Err(ItemError::Meaningless(name(transform))),
+        _ => return Err(ItemError::Meaningless(modifier_name(transform))),
     })
 }
 
@@ -487,7 +487,9 @@ fn parts(value: &SigmaValue) -> Option<Vec<GlobPart>> {
     Some(parts.collect())
 }
 
-fn name(modifier: Modifier) -> &'static str {
+/// The name of a modifier in rules.
+#[must_use]
+pub fn modifier_name(modifier: Modifier) -> &'static str {
     match modifier {
         Modifier::Contains => "contains",
         Modifier::StartsWith => "startswith",

@@ -40,7 +40,7 @@ pub use draft::CorrelationError;
 pub use expression::{Condition, Expression, Number, Operator, Relation, Share, Test, TimePart};
 pub use extension::ExtensionProblem;
 pub use filter::FilterError;
-pub use item::ItemError;
+pub use item::{ItemError, modifier_name};
 pub use part::Part;
 pub use pattern::{Case, GlobPart, Globs, Words};
 pub use reference::ReferenceError;

@@ -6,14 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{self, Run, create_user, log, root, run, run_with_input, trail};
-
-/// A folder with these files.
-fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    files.iter().for_each(|(name, text)| fs::write(folder.path().join(name), text).unwrap());
-    folder
-}
+use crate::support::{self, Run, create_user, folder, log, root, run, run_with_input, trail};
 
 /// A rule that hits events of this name.
 fn rule(id: &str, level: &str, selection: &str) -> String {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::receiver::{Receiver, answer};
-use crate::support::{self, Daemon, USER_RULE, create_user, eventually, free_port, log, wait};
+use crate::support::{self, Daemon, Files, USER_RULE, create_user, eventually, free_port, log, wait};
 
 /// A daemon on a folder of logs and a folder of rules, with metrics.
 struct Fixture {
@@ -105,7 +105,6 @@ fn a_signal_brings_the_rules_of_now() {
 
 #[test]
 fn a_bad_set_leaves_the_old_one_running_and_says_everything() {
-    type Files<'f> = &'f [(&'f str, &'f str)];
     let cases: [(Files<'_>, &[&str]); 3] = [
         (
             &[

@@ -4,15 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{USER_RULE, create_user, log, run, run_with_input};
-
-fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        fs::write(folder.path().join(name), text).unwrap();
-    }
-    folder
-}
+use crate::support::{USER_RULE, create_user, folder, log, run, run_with_input};
 
 fn bomb() -> String {
     let mut text = "a: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();

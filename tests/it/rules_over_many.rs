@@ -1,10 +1,8 @@
 //! The tools for rules on detections over more than one event: their cases, who else alerts, what can be explained.
 
-use std::fs;
-
 use serde_json::Value;
 
-use crate::support::{create_user, run, run_with_input};
+use crate::support::{Files, create_user, folder, path_in, run, run_with_input};
 
 const MEMBER: &str = "title: User created
 id: 00000000-0000-4000-8000-000000000001
@@ -24,23 +22,6 @@ correlation:
   timespan: 10m
   condition: {gte: 3}
 ";
-
-/// Names and contents.
-type Files<'f> = &'f [(&'f str, &'f str)];
-
-fn folder(files: Files<'_>) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
-}
-
-fn path(folder: &tempfile::TempDir, name: &str) -> String {
-    folder.path().join(name).to_str().unwrap().to_owned()
-}
 
 /// Users created at these times.
 fn at(times: &[&str]) -> String {
@@ -85,7 +66,7 @@ fn a_case_is_one_stream_of_events() {
     for (rules, hit, miss, code, told) in cases {
         let rules = folder(&[("x.yml", rules)]);
         let fixtures = folder(&[("x/hit-a.json", hit), ("x/miss-b.json", miss)]);
-        let tested = run(["rules", "test", &path(&rules, ""), "--fixtures", &path(&fixtures, "")]);
+        let tested = run(["rules", "test", &path_in(&rules, ""), "--fixtures", &path_in(&fixtures, "")]);
         assert_eq!(tested.code, Some(code), "{told}: {}{}", tested.stdout, tested.stderr);
         assert!(tested.stderr.contains(told), "{told} in {}", tested.stderr);
     }
@@ -114,12 +95,12 @@ fn members_that_also_alert_are_noted() {
     ];
     for (files, told) in cases {
         let rules = folder(files);
-        let checked = run(["rules", "check", &path(&rules, "")]);
+        let checked = run(["rules", "check", &path_in(&rules, "")]);
         assert_eq!(checked.code, Some(0), "{}", checked.stderr);
         assert_eq!(checked.stderr.is_empty(), told.is_empty(), "{}", checked.stderr);
         assert!(checked.stderr.contains(told), "{told} in {}", checked.stderr);
         let json: Value =
-            serde_json::from_str(&run(["rules", "check", "--json", &path(&rules, "")]).stdout).unwrap();
+            serde_json::from_str(&run(["rules", "check", "--json", &path_in(&rules, "")]).stdout).unwrap();
         let count = |key: &str| json[key].as_array().unwrap().len();
         assert_eq!((count("warnings"), count("notes")), (0, usize::from(!told.is_empty())), "{json}");
     }
@@ -134,7 +115,7 @@ fn what_is_about_many_events_names_what_can_be_explained() {
     ]);
     let three = at(&["2026-03-01T10:00:00Z", "2026-03-01T10:05:00Z", "2026-03-01T10:09:00Z"]);
     let logs = folder(&[("three.json", &three)]);
-    let (detections, event) = (path(&rules, "a"), path(&logs, "three.json"));
+    let (detections, event) = (path_in(&rules, "a"), path_in(&logs, "three.json"));
     let explain =
         |rule: &str, event: &str| run(["rules", "explain", rule, event, "--detections", &detections]);
     let member = "00000000-0000-4000-8000-000000000001";
@@ -164,7 +145,7 @@ fn what_is_about_many_events_names_what_can_be_explained() {
     let again = explain(member, &format!("{event}#2"));
     assert_eq!((again.code, again.stderr.as_str()), (Some(0), ""));
 
-    let file = explain(&path(&rules, "both.yml"), &format!("{event}#0"));
+    let file = explain(&path_in(&rules, "both.yml"), &format!("{event}#0"));
     assert_eq!(file.code, Some(0), "{}", file.stderr);
     assert!(file.stdout.contains("User created") && file.stderr.contains("note: `Many users created`"));
 }
@@ -178,7 +159,7 @@ fn the_element_that_meets_a_condition_is_shown() {
     let rules = folder(&[("x.yml", &rule)]);
     let explain = |parameters: &str| {
         let record = create_user("1").replace(r#"{"userName":"bob"}"#, parameters);
-        run_with_input(["rules", "explain", &path(&rules, "x.yml"), "-"], record.as_bytes()).stdout
+        run_with_input(["rules", "explain", &path_in(&rules, "x.yml"), "-"], record.as_bytes()).stdout
     };
     let found = explain(r#"{"tags":[{"key":"x","value":"yes"},{"key":"admin","value":"yes"}]}"#);
     for expected in [

@@ -10,25 +10,9 @@ use trailhound::review::records;
 use trailhound::rulebook::{Pack, Rulebook};
 use walkdir::WalkDir;
 
-use crate::support::{USER_RULE, create_user, gzip, log, root, run, run_with_input, trail};
-
-/// Names and contents.
-type Files<'f> = &'f [(&'f str, &'f str)];
-
-/// A folder with these files in it.
-fn folder(files: Files<'_>) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    folder
-}
-
-fn path(folder: &tempfile::TempDir, name: &str) -> String {
-    folder.path().join(name).to_str().unwrap().to_owned()
-}
+use crate::support::{
+    Files, USER_RULE, create_user, folder, gzip, log, path_in, root, run, run_with_input, trail,
+};
 
 #[test]
 fn what_looks_wrong_is_told_with_its_place_and_its_name() {
@@ -36,7 +20,7 @@ fn what_looks_wrong_is_told_with_its_place_and_its_name() {
         .replace("id: user-created", "id: 00000000-0000-4000-8000-000000000001")
         .replace("eventName: CreateUser}", "eventName: CreateUsr, eventname: x}");
     let rules = folder(&[("a/b.yml", &rule)]);
-    let checked = run(["rules", "check", &path(&rules, "a")]);
+    let checked = run(["rules", "check", &path_in(&rules, "a")]);
     assert_eq!(checked.code, Some(1), "{}", checked.stderr);
     for expected in [
         "a/b.yml:6: warning: `iam.amazonaws.com` has no call `CreateUsr`",
@@ -47,7 +31,7 @@ fn what_looks_wrong_is_told_with_its_place_and_its_name() {
     }
     assert!(checked.stdout.starts_with("1 rule(s) compile, 0 error(s), 2 warning(s)"), "{}", checked.stdout);
     let json: Value =
-        serde_json::from_str(&run(["rules", "check", "--json", &path(&rules, "a")]).stdout).unwrap();
+        serde_json::from_str(&run(["rules", "check", "--json", &path_in(&rules, "a")]).stdout).unwrap();
     assert_eq!(
         (&json["warnings"][0]["lint"], &json["warnings"][0]["line"]),
         (&"unknown_call".into(), &6.into())
@@ -68,7 +52,7 @@ fn no_event_of_a_fixture_is_taken_for_impossible() {
         &format!("  selection:\n{branches}"),
     );
     let rules = folder(&[("all.yml", &rule)]);
-    let checked = run(["rules", "check", &path(&rules, "")]);
+    let checked = run(["rules", "check", &path_in(&rules, "")]);
     assert_eq!(checked.code, Some(0), "{}", checked.stderr);
 }
 
@@ -117,8 +101,10 @@ fn the_traced_evaluator_equals_the_plain_one() {
 fn the_pack_passes_its_cases_from_anywhere() {
     let fixtures = root().join("fixtures/detections");
     let exported = tempfile::tempdir().unwrap();
-    assert_eq!(run(["rules", "export", &path(&exported, "pack")]).code, Some(0));
-    for paths in [vec![], vec![path(&exported, "pack")], vec![path(&exported, "pack/iam/user-created.yml")]] {
+    assert_eq!(run(["rules", "export", &path_in(&exported, "pack")]).code, Some(0));
+    for paths in
+        [vec![], vec![path_in(&exported, "pack")], vec![path_in(&exported, "pack/iam/user-created.yml")]]
+    {
         let mut args = vec!["rules".to_owned(), "test".into(), "--fixtures".into()];
         args.push(fixtures.to_str().unwrap().to_owned());
         args.extend(paths);
@@ -157,18 +143,25 @@ fn outcomes_of_cases_decide_the_exit_code() {
     let rules = folder(&[("x.yml", USER_RULE)]);
     for (files, code, told) in cases {
         let fixtures = folder(files);
-        let report = path(&fixtures, "report.xml");
-        let tested =
-            run(["rules", "test", &path(&rules, ""), "--fixtures", &path(&fixtures, ""), "--junit", &report]);
+        let report = path_in(&fixtures, "report.xml");
+        let tested = run([
+            "rules",
+            "test",
+            &path_in(&rules, ""),
+            "--fixtures",
+            &path_in(&fixtures, ""),
+            "--junit",
+            &report,
+        ]);
         assert_eq!(tested.code, Some(code), "{files:?}: {}{}", tested.stdout, tested.stderr);
         assert!(tested.stderr.contains(told), "{told} in {}", tested.stderr);
         let xml = fs::read_to_string(report).unwrap();
         assert!(xml.contains("<testsuite ") && xml.contains(r#"name="hit-a""#), "{xml}");
     }
     let orphan = folder(&[("x/hit-a.json", &hit), ("x/miss-b.json", &miss), ("y/hit-a.json", &hit)]);
-    let tested = run(["rules", "test", &path(&rules, ""), "--fixtures", &path(&orphan, "")]);
+    let tested = run(["rules", "test", &path_in(&rules, ""), "--fixtures", &path_in(&orphan, "")]);
     assert!(tested.stderr.contains("y: belongs to no rule"), "{}", tested.stderr);
-    let nowhere = run(["rules", "test", "--fixtures", &path(&orphan, "nowhere")]);
+    let nowhere = run(["rules", "test", "--fixtures", &path_in(&orphan, "nowhere")]);
     assert_eq!(nowhere.code, Some(2), "{}", nowhere.stderr);
 }
 
@@ -179,8 +172,8 @@ fn a_match_and_its_absence_are_explained() {
     let record = create_user("1").replace("\"bob\"", "\"bob\",\"password\":\"hunter2\\u001b\"");
     let other = record.replace("CreateUser", "DeleteUser\\u001b[31m");
     let events = folder(&[("one.json", &record), ("two.json", &format!("[{record},{other}]"))]);
-    let rule = path(&rules, "x.yml");
-    let explain = |event: &str| run(["rules", "explain", &rule, &path(&events, event)]);
+    let rule = path_in(&rules, "x.yml");
+    let explain = |event: &str| run(["rules", "explain", &rule, &path_in(&events, event)]);
 
     let one = explain("one.json");
     assert_eq!(one.code, Some(0), "{}", one.stderr);
@@ -213,7 +206,7 @@ fn a_match_and_its_absence_are_explained() {
         "{}",
         unknown.stdout
     );
-    assert_eq!(run(["rules", "explain", "no-such-rule", &path(&events, "one.json")]).code, Some(2));
+    assert_eq!(run(["rules", "explain", "no-such-rule", &path_in(&events, "one.json")]).code, Some(2));
 }
 
 #[test]
@@ -236,7 +229,7 @@ fn an_alert_is_explained_by_its_object() {
 #[test]
 fn the_exported_pack_is_the_embedded_one() {
     let exported = tempfile::tempdir().unwrap();
-    let folder = path(&exported, "pack");
+    let folder = path_in(&exported, "pack");
     assert_eq!(run(["rules", "export", &folder]).code, Some(0));
     let (embedded, own) =
         (Rulebook::open(&[], Pack::Runs, None), Rulebook::open(&[folder.clone().into()], Pack::Absent, None));
@@ -244,9 +237,9 @@ fn the_exported_pack_is_the_embedded_one() {
     let unchanged = format!("{} of them unchanged", Rulebook::files(&[], true).len());
     assert!(run(["rules", "export", &folder]).stdout.contains(&unchanged));
 
-    let edited = path(&exported, "pack/iam/user-created.yml");
+    let edited = path_in(&exported, "pack/iam/user-created.yml");
     fs::write(&edited, "edited").unwrap();
-    fs::remove_file(path(&exported, "pack/iam/user-deleted.yml")).unwrap();
+    fs::remove_file(path_in(&exported, "pack/iam/user-deleted.yml")).unwrap();
     let refused = run(["rules", "export", &folder]);
     assert_eq!(refused.code, Some(2));
     assert!(
@@ -255,7 +248,7 @@ fn the_exported_pack_is_the_embedded_one() {
         refused.stderr
     );
     assert_eq!(fs::read_to_string(edited).unwrap(), "edited");
-    assert!(!Path::new(&path(&exported, "pack/iam/user-deleted.yml")).exists(), "nothing was written");
+    assert!(!Path::new(&path_in(&exported, "pack/iam/user-deleted.yml")).exists(), "nothing was written");
 }
 
 #[test]

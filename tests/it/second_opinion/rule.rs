@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use rsigma_parser::{Detection, Modifier, SigmaValue};
+use rsigma_parser::{Detection, SigmaValue};
+use trailhound::sigma::modifier_name;
 
 /// A detection: its selections by name, and its condition in YAML.
 #[derive(Debug, Clone)]
@@ -125,7 +126,7 @@ impl Item {
     pub fn read(key: &str, values: &str) -> Self {
         let mut parts = key.split('|');
         let field = parts.next().filter(|field| !field.is_empty()).map(str::to_owned);
-        let modifiers = parts.map(|part| name(part.parse().expect("a modifier"))).collect();
+        let modifiers = parts.map(|part| modifier_name(part.parse().expect("a modifier"))).collect();
         let values = match serde_json::from_str(values).expect("values are JSON") {
             serde_json::Value::Array(values) => values,
             value => vec![value],
@@ -140,7 +141,7 @@ impl Item {
     fn of(item: &rsigma_parser::DetectionItem) -> Self {
         Self {
             field: item.field.name.clone(),
-            modifiers: item.field.modifiers.iter().map(|modifier| name(*modifier)).collect(),
+            modifiers: item.field.modifiers.iter().map(|modifier| modifier_name(*modifier)).collect(),
             values: item.values.iter().map(Written::of).collect(),
         }
     }
@@ -173,39 +174,4 @@ impl Written {
 /// The string of JSON is one of YAML, too.
 pub fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a text has a JSON form")
-}
-
-fn name(modifier: Modifier) -> &'static str {
-    match modifier {
-        Modifier::Contains => "contains",
-        Modifier::StartsWith => "startswith",
-        Modifier::EndsWith => "endswith",
-        Modifier::All => "all",
-        Modifier::Base64 => "base64",
-        Modifier::Base64Offset => "base64offset",
-        Modifier::Wide => "wide",
-        Modifier::Utf16be => "utf16be",
-        Modifier::Utf16 => "utf16",
-        Modifier::WindAsh => "windash",
-        Modifier::Re => "re",
-        Modifier::Cidr => "cidr",
-        Modifier::Cased => "cased",
-        Modifier::Exists => "exists",
-        Modifier::Expand => "expand",
-        Modifier::FieldRef => "fieldref",
-        Modifier::Gt => "gt",
-        Modifier::Gte => "gte",
-        Modifier::Lt => "lt",
-        Modifier::Lte => "lte",
-        Modifier::Neq => "neq",
-        Modifier::IgnoreCase => "i",
-        Modifier::Multiline => "m",
-        Modifier::DotAll => "s",
-        Modifier::Minute => "minute",
-        Modifier::Hour => "hour",
-        Modifier::Day => "day",
-        Modifier::Week => "week",
-        Modifier::Month => "month",
-        Modifier::Year => "year",
-    }
 }

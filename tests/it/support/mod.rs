@@ -209,6 +209,25 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// Paths below a folder, and contents.
+pub type Files<'f> = &'f [(&'f str, &'f str)];
+
+/// A folder with these files.
+pub fn folder(files: Files<'_>) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+/// The path of something in a folder.
+pub fn path_in(folder: &tempfile::TempDir, name: &str) -> String {
+    folder.path().join(name).to_str().unwrap().to_owned()
+}
+
 /// A record that the pack's detection of created users hits.
 pub fn create_user(event_id: &str) -> String {
     format!(
