@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz` and `/readyz` over plain HTTP, for the machine next door.
+//! `/metrics`, `/ledger`, `/healthz` and `/readyz` over plain HTTP, for the machine next door.
 
 use axum::Router;
 use axum::extract::State;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::intake::Intake;
+use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 
 /// What the endpoints speak of.
@@ -28,6 +29,7 @@ impl Admin {
     pub async fn serve(self, listener: TcpListener, cancel: CancellationToken) {
         let router = Router::new()
             .route("/metrics", get(metrics))
+            .route("/ledger", get(ledger))
             .route("/healthz", get(async || "alive\n"))
             .route("/readyz", get(ready))
             .with_state(self);
@@ -40,6 +42,11 @@ impl Admin {
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.render())
+}
+
+async fn ledger(State(admin): State<Admin>) -> impl IntoResponse {
+    let ledger = serde_json::to_string(&Ledger::of(&admin.metrics)).unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/json")], ledger)
 }
 
 async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {

@@ -10,20 +10,22 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::admin::Admin;
-use crate::alert::{OriginKind, Report, Sender, SenderHandle, SinkSettings};
+use crate::alert::{Health, OriginKind, Report, Sender, SenderHandle, SinkSettings};
 use crate::aws::{Aws, Buckets, Queue};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::folder::FolderStore;
 use crate::horizon::Horizon;
-use crate::intake::Intake;
+use crate::fetch::ObjectStore;
+use crate::intake::{Announcer, Intake};
+use crate::ledger;
 use crate::metrics::Metrics;
 use crate::pipeline::{Crew, Line, Shared};
 use crate::reload::{self, Reload};
@@ -31,9 +33,10 @@ use crate::replay::Source;
 use crate::rulebook::Rulebook;
 use crate::seed;
 use crate::sigma::{Logic, Rule};
-use crate::state::{Keeper, Windows};
+use crate::retry::Retry;
+use crate::state::{self, Committer, Keeper, State, Wanted, Windows};
 use crate::watch::Watch;
-use crate::worker::Current;
+use crate::worker::{Current, Inspection};
 
 /// Time for what remains after messages were given back.
 const LAST_STEPS: Duration = Duration::from_secs(6);
@@ -79,19 +82,23 @@ pub async fn run(
     let (mut deliveries, mut optional) = (JoinSet::new(), JoinSet::new());
     let sinks = open_sinks(&config.sinks_or_stdout(), &reports, &reader_gone, &metrics, &clock)?;
     let handles = spawn_senders(sinks, (&mut deliveries, &abandon), (&mut optional, &give_up));
-    let required =
-        handles.iter().filter(|handle| handle.settings.required).map(SenderHandle::health).collect();
-    let intake = Intake::new(config.limits.in_flight, required, metrics.clone());
     let current = Arc::new(Current::new(reload::inspection(config, rulebook)));
     let horizon = Horizon::new(config.windows.lateness);
-    let (state, keeper) = Keeper::new(handles, reported, metrics.clone(), clock.clone());
+    tell_windows(config, current.inspection().detections.rules());
+    let parts = Parts { handles, reports: reported, horizon: horizon.clone(), metrics: &metrics, clock: &clock };
+    let opening = open_state(config, current.inspection(), parts);
+    let (state, owner, gates) = tokio::select! {
+        opened = opening => opened?,
+        ending = signals.next() => return Ok(ending),
+    };
     drop(reports);
+    let intake = Intake::new(config.limits.in_flight, gates, metrics.clone());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shared = Arc::new(Shared {
         current: Arc::clone(&current),
         crew: Crew::new(cores, config.limits.decode()),
         state: state.clone(),
-        horizon: horizon.clone(),
+        horizon,
         intake: intake.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),
@@ -102,14 +109,14 @@ pub async fn run(
         let admin = Admin { metrics: metrics.clone(), intake, stop: stop.clone() };
         others.spawn(admin.serve(listener, abandon.clone()));
     }
-    tell_windows(config, current.inspection().detections.rules());
-    let windows = Windows::new(current.inspection(), horizon, metrics.clone());
-    let windows = match seeded(seeds, &current, windows, &mut signals).await? {
-        ControlFlow::Continue(windows) => windows,
+    others.spawn(ledger::audit(metrics.clone(), stop.clone()));
+    let owner = match seeded(seeds, &current, owner, &mut signals).await? {
+        ControlFlow::Continue(owner) => owner,
         ControlFlow::Break(ending) => return Ok(ending),
     };
-    deliveries.spawn(keeper.with_windows(windows).run(abandon.clone()));
-    let mut sources = spawn_sources(config, &shared, &stop, &abandon).await?;
+    let wanted = owner.wanted();
+    deliveries.spawn(owner.run(abandon.clone()));
+    let mut sources = spawn_sources(config, &shared, wanted, &stop, &abandon).await?;
     others.spawn(reload.run(current, state, metrics.clone(), stop.clone()));
     drop(shared);
     info!(version = env!("CARGO_PKG_VERSION"), detections, "started");
@@ -155,6 +162,7 @@ pub async fn run(
             return Ok(second);
         }
     }
+    ledger::close(&metrics);
     info!("stopped");
     Ok(if reader_gone.is_cancelled() { Ending::ReaderGone } else { ending })
 }
@@ -166,8 +174,76 @@ async fn ended(tasks: &mut [&mut JoinSet<()>]) {
     }
 }
 
+/// Who owns the state.
+#[derive(Debug)]
+enum Owner {
+    InMemory(Box<Keeper>),
+    OnDisk(Box<Committer>),
+}
+
+impl Owner {
+    async fn run(self, cancel: CancellationToken) {
+        match self {
+            Owner::InMemory(keeper) => keeper.run(cancel).await,
+            Owner::OnDisk(committer) => committer.run(cancel).await,
+        }
+    }
+
+    fn windows(&mut self) -> Option<&mut Windows> {
+        match self {
+            Owner::InMemory(keeper) => keeper.windows(),
+            Owner::OnDisk(committer) => Some(committer.windows()),
+        }
+    }
+
+    /// Dead objects that are to be tried again, if there is a place where they are kept.
+    fn wanted(&self) -> Option<watch::Receiver<Arc<[Wanted]>>> {
+        match self {
+            Owner::InMemory(_) => None,
+            Owner::OnDisk(committer) => Some(committer.wanted()),
+        }
+    }
+}
+
+/// What the owner of the state is made from, beside the configuration.
+struct Parts<'p> {
+    handles: Vec<SenderHandle>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    horizon: Horizon,
+    metrics: &'p Metrics,
+    clock: &'p Clock,
+}
+
+/// Opens the state. Beside the owner, the answer has what must be up for anything to be received: the room in the
+/// outbox, or every required sink.
+async fn open_state(
+    config: &Config,
+    inspection: Arc<Inspection>,
+    parts: Parts<'_>,
+) -> anyhow::Result<(State, Owner, Vec<watch::Receiver<Health>>)> {
+    let Parts { handles, reports, horizon, metrics, clock } = parts;
+    let (metrics, clock) = (metrics.clone(), clock.clone());
+    let Some(folder) = config.state.clone() else {
+        let required = handles.iter().filter(|handle| handle.settings.required);
+        let gates = required.map(SenderHandle::health).collect();
+        let windows = Windows::new(inspection, horizon, metrics.clone());
+        let (state, keeper) = Keeper::new(handles, reports, metrics, clock);
+        return Ok((state, Owner::InMemory(Box::new(keeper.with_windows(windows))), gates));
+    };
+    let counts = metrics.clone();
+    let open = move || state::open(&folder, state::WAIT, inspection, horizon, counts);
+    let opened = spawn_blocking(open).await.context("opening the state has failed")??;
+    let most_bytes = config.limits.outbox as u64;
+    let (state, committer) = opened.owner(handles, reports, most_bytes, metrics, clock)?;
+    let gates = vec![committer.room()];
+    Ok((state, Owner::OnDisk(Box::new(committer)), gates))
+}
+
 /// Says what a restart forgets.
 fn tell_windows(config: &Config, rules: &[Rule]) {
+    if config.state.is_some() {
+        return;
+    }
     let first_seen = rules.iter().filter(|rule| rule.extension.first_seen.is_some()).count();
     let correlations = rules.iter().filter(|rule| matches!(rule.logic, Logic::Correlation(_))).count();
     let groupings = rules.iter().filter(|rule| rule.extension.group.is_some()).count();
@@ -186,25 +262,26 @@ fn tell_windows(config: &Config, rules: &[Rule]) {
     }
 }
 
-/// Windows that have learnt from archives, unless a signal came before that was done.
+/// An owner whose windows have learnt from archives, unless a signal came before that was done.
 async fn seeded(
     seeds: &[Source],
     current: &Current,
-    mut windows: Windows,
+    mut owner: Owner,
     signals: &mut Signals,
-) -> anyhow::Result<ControlFlow<Ending, Windows>> {
+) -> anyhow::Result<ControlFlow<Ending, Owner>> {
     if seeds.is_empty() {
-        return Ok(ControlFlow::Continue(windows));
+        return Ok(ControlFlow::Continue(owner));
     }
     let (seeds, inspection, stop) = (seeds.to_vec(), current.inspection(), Arc::new(AtomicBool::new(false)));
     let stopped = Arc::clone(&stop);
-    let mut learning = tokio::task::spawn_blocking(move || {
-        seed::learn(&seeds, &inspection, &mut windows, &stopped).map(|()| windows)
+    let mut learning = spawn_blocking(move || {
+        let learnt = owner.windows().map(|windows| seed::learn(&seeds, &inspection, windows, &stopped));
+        learnt.unwrap_or(Ok(())).map(|()| owner)
     });
     tokio::select! {
         learnt = &mut learning => {
-            let windows = learnt.context("learning from archives has failed")??;
-            Ok(ControlFlow::Continue(windows))
+            let owner = learnt.context("learning from archives has failed")??;
+            Ok(ControlFlow::Continue(owner))
         }
         ending = signals.next() => {
             stop.store(true, Ordering::Relaxed);
@@ -272,35 +349,60 @@ fn spawn_senders<'t>(
     sinks.into_iter().map(spawn).collect()
 }
 
-/// One line for each queue and each watched folder.
+/// One line for each queue and each watched folder, and another one for what is dead of each and wanted.
 async fn spawn_sources(
     config: &Config,
     shared: &Arc<Shared>,
+    wanted: Option<watch::Receiver<Arc<[Wanted]>>>,
     stop: &CancellationToken,
     abandon: &CancellationToken,
 ) -> anyhow::Result<JoinSet<()>> {
     let (metrics, clock) = (&shared.metrics, &shared.clock);
-    let mut sources = JoinSet::new();
+    let mut lines = Lines { shared, wanted, stop, abandon, tasks: JoinSet::new() };
     if !config.queues.is_empty() {
         let aws = Aws::load(config.custom_endpoint).await;
         for queue in &config.queues {
             let region = Queue::region(queue);
             let buckets = Buckets::open(&aws, queue, region.as_deref(), config.limits.inflated as u64).await;
             let announcer = Queue::open(&aws, queue, metrics.clone(), clock.clone()).await;
-            let source = shared.intake.source(&queue.url);
-            let line = Line::new(Arc::clone(shared), source, buckets, OriginKind::S3);
-            sources.spawn(line.serve(announcer, stop.clone(), abandon.clone()));
+            lines.add(&queue.url, announcer, &buckets, OriginKind::S3);
         }
     }
     for folder in &config.watch {
         std::fs::read_dir(folder)
             .with_context(|| format!("the folder {} cannot be watched", folder.display()))?;
         let announcer = Watch::new(folder.clone(), metrics.clone(), clock.clone());
-        let source = shared.intake.source(&folder.display().to_string());
-        let line = Line::new(Arc::clone(shared), source, FolderStore, OriginKind::File);
-        sources.spawn(line.serve(announcer, stop.clone(), abandon.clone()));
+        lines.add(&folder.display().to_string(), announcer, &FolderStore, OriginKind::File);
     }
-    Ok(sources)
+    Ok(lines.tasks)
+}
+
+/// The lines of all sources.
+struct Lines<'l> {
+    shared: &'l Arc<Shared>,
+    wanted: Option<watch::Receiver<Arc<[Wanted]>>>,
+    stop: &'l CancellationToken,
+    abandon: &'l CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Lines<'_> {
+    fn add<S: ObjectStore + Clone>(
+        &mut self,
+        name: &str,
+        announcer: impl Announcer,
+        store: &S,
+        kind: OriginKind,
+    ) {
+        let source = self.shared.intake.source(name);
+        let line = |source| Line::new(Arc::clone(self.shared), source, store.clone(), kind);
+        if let Some(wanted) = &self.wanted {
+            let retry = Retry::new(wanted.clone(), self.shared.clock.clone());
+            let line = line(source.clone());
+            self.tasks.spawn(line.serve(retry, self.stop.clone(), self.abandon.clone()));
+        }
+        self.tasks.spawn(line(source).serve(announcer, self.stop.clone(), self.abandon.clone()));
+    }
 }
 
 /// The signals that end the program.

@@ -41,6 +41,8 @@ pub struct Fetched {
     pub body: Body,
     /// The version that was read, where the store has versions.
     pub version: Option<String>,
+    /// What tells its content from any other that had or will have its name, where the store says.
+    pub content: Option<String>,
     /// When the object was stored.
     pub stored_at: Option<Timestamp>,
 }

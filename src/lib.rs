@@ -27,12 +27,14 @@
 //! | [`intake`] | whether more may be received |
 //! | [`pipeline`] | the line: one message in, one disposition |
 //! | [`watch`] | a folder as a source of announcements |
+//! | [`retry`] | dead objects that are wanted, as announcements |
 //! | [`aws`] | SQS and S3; the only place that names their crates |
 //! | [`rulebook`] | which detections run |
 //! | [`reload`] | detections read again while the daemon runs |
 //! | [`review`] | whether a detection can be trusted: what it covers, its cases, why it matches, what looks wrong |
 //! | [`config`] | file, environment and flags → one checked configuration |
 //! | [`metrics`] | what happened, counted |
+//! | [`ledger`] | whether everything that was taken up has met an end |
 //! | [`ration`] | how often a warning is told |
 //! | [`clock`] | wall time, handed in |
 //! | [`admin`] | metrics and health over HTTP |
@@ -51,6 +53,7 @@
 //! | announce | nothing |
 //! | clock | nothing |
 //! | metrics | nothing |
+//! | ledger | metrics |
 //! | fetch | announce |
 //! | folder | announce, fetch |
 //! | alert | event, sigma, detect, clock, metrics |
@@ -63,13 +66,14 @@
 //! | reload | alert, config, detect, metrics, rulebook, sigma, state, worker |
 //! | review | alert, decode, detect, event, fetch, folder, sigma |
 //! | watch | announce, clock, folder, intake, metrics, ration |
+//! | retry | announce, clock, intake, state |
 //! | aws | alert, announce, clock, config, fetch, intake, metrics |
-//! | admin | intake, metrics |
+//! | admin | intake, ledger, metrics |
 //! | ration | nothing |
 //! | pipeline | alert, announce, clock, decode, detect, fetch, horizon, intake, metrics, ration, state, worker |
 //! | replay | alert, announce, decode, detect, event, fetch, folder, sigma, worker |
 //! | seed | detect, replay, state, worker |
-//! | daemon | admin, alert, aws, clock, config, folder, horizon, intake, metrics, pipeline, reload, replay, rulebook, seed, sigma, state, watch, worker |
+//! | daemon | admin, alert, aws, clock, config, fetch, folder, horizon, intake, ledger, metrics, pipeline, reload, replay, retry, rulebook, seed, sigma, state, watch, worker |
 //!
 //! # What always holds
 //!
@@ -104,11 +108,13 @@ pub mod fetch;
 pub mod folder;
 pub mod horizon;
 pub mod intake;
+pub mod ledger;
 pub mod metrics;
 pub mod pipeline;
 pub mod ration;
 pub mod reload;
 pub mod replay;
+pub mod retry;
 pub mod review;
 pub mod rulebook;
 pub mod seed;

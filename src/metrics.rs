@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
 
@@ -40,6 +40,36 @@ struct Inner {
     windows: IntGaugeVec,
     rules: IntGaugeVec,
     reloads: IntCounterVec,
+    sink_alerts: IntCounterVec,
+    outbox: IntGaugeVec,
+    dead: IntGaugeVec,
+    state_failures: IntCounter,
+    begun: IntCounterVec,
+    objects_in_work: IntGauge,
+    remainder: IntGaugeVec,
+}
+
+/// Counts of what came in and what became of it, each with its name.
+#[derive(Debug)]
+pub struct Counts {
+    /// Messages; those in flight are among them.
+    pub messages: Vec<(String, i64)>,
+    /// Objects; those in work are among them.
+    pub objects: Vec<(String, i64)>,
+    /// Records.
+    pub records: Vec<(String, i64)>,
+    /// Alerts, by sink; those in the outbox are among them.
+    pub sinks: BTreeMap<String, Vec<(String, i64)>>,
+}
+
+/// An object that is being worked on until this is dropped.
+#[derive(Debug)]
+pub struct InWork(IntGauge);
+
+impl Drop for InWork {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// What a source of announcements has in flight.
@@ -77,7 +107,26 @@ impl Default for Metrics {
             counter("reloads_total", "Detections read again, by what became of them.", &["outcome"]);
         // An increase shows only over a counter that is there before it.
         RELOADS.iter().for_each(|outcome| _ = reloads.with_label_values(&[outcome]));
+        let state_failures = IntCounter::new(
+            "trailhound_state_failures_total",
+            "Times that the state could not be written or read.",
+        );
         Self(Arc::new(Inner {
+            sink_alerts: counter(
+                "sink_alerts_total",
+                "Alerts, by what became of them at each sink.",
+                &["sink", "outcome"],
+            ),
+            begun: counter("begun_total", "What was taken up: objects and records.", &["kind"]),
+            objects_in_work: gauge("objects_in_work", "Objects that were taken up and have not met an end."),
+            remainder: gauges(
+                "ledger_remainder",
+                "What was taken up, less what met an end, where that stays: always zero.",
+                "account",
+            ),
+            outbox: gauges("outbox", "Alerts that a sink has still to take.", "sink"),
+            dead: gauges("dead", "What could not be handled and waits for somebody to look at it.", "kind"),
+            state_failures: register(&registry, state_failures.expect("the name is valid")),
             reloads,
             messages: counter("messages_total", "Messages, by what became of them.", &["outcome"]),
             objects: counter(
@@ -126,6 +175,43 @@ impl Default for Metrics {
     }
 }
 
+/// A count and its labels.
+struct Labelled {
+    labels: Vec<(String, String)>,
+    value: i64,
+}
+
+impl Labelled {
+    fn label(&self, name: &str) -> String {
+        let label = self.labels.iter().find(|(label, _)| label == name);
+        label.map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "counts are whole numbers, and exact up to 2^53")]
+fn labelled(collector: &impl prometheus::core::Collector) -> Vec<Labelled> {
+    let families = collector.collect();
+    let metrics = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+    let labelled = metrics.map(|metric| {
+        let labels = metric.get_label().iter();
+        let value = metric.get_counter().get_value() + metric.get_gauge().get_value();
+        Labelled {
+            labels: labels.map(|label| (label.name().to_owned(), label.value().to_owned())).collect(),
+            value: value as i64,
+        }
+    });
+    labelled.collect()
+}
+
+/// Sums of counts by one of their labels.
+fn sums(collector: &impl prometheus::core::Collector, label: &str) -> Vec<(String, i64)> {
+    let mut sums: BTreeMap<String, i64> = BTreeMap::new();
+    for labels in labelled(collector) {
+        *sums.entry(labels.label(label)).or_default() += labels.value;
+    }
+    sums.into_iter().collect()
+}
+
 /// What can become of detections that were read again.
 const RELOADS: [&str; 3] = ["taken", "refused", "unchanged"];
 
@@ -145,6 +231,52 @@ impl Metrics {
     /// `retried`; and why.
     pub fn object(&self, outcome: &str, reason: &str) {
         self.0.objects.with_label_values(&[outcome, reason]).inc();
+    }
+
+    /// An object, or a part of a message that speaks of none, is taken up.
+    #[must_use]
+    pub fn object_begins(&self) -> InWork {
+        self.0.begun.with_label_values(&["objects"]).inc();
+        self.0.objects_in_work.inc();
+        InWork(self.0.objects_in_work.clone())
+    }
+
+    /// Records were found in objects and messages.
+    pub fn records_begin(&self, count: u64) {
+        self.0.begun.with_label_values(&["records"]).inc_by(count);
+    }
+
+    /// What remains of an account of the ledger.
+    pub fn ledger_remainder(&self, account: &str, remainder: i64) {
+        self.0.remainder.with_label_values(&[account]).set(remainder);
+    }
+
+    /// What came in and what became of it.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let Inner { begun, messages, objects, records, sink_alerts, outbox, .. } = &*self.0;
+        // Ends before beginnings: what happens meanwhile has only begun.
+        let mut counts = Counts {
+            messages: sums(messages, "outcome"),
+            objects: sums(objects, "outcome"),
+            records: sums(records, "outcome"),
+            sinks: BTreeMap::new(),
+        };
+        counts.messages.push(("in-flight".to_owned(), self.0.in_flight_messages.get()));
+        counts.objects.push(("in-work".to_owned(), self.0.objects_in_work.get()));
+        for (kind, count) in sums(begun, "kind") {
+            let side = if kind == "objects" { &mut counts.objects } else { &mut counts.records };
+            side.push(("begun".to_owned(), count));
+        }
+        for labels in labelled(sink_alerts) {
+            let (sink, outcome) = (labels.label("sink"), labels.label("outcome"));
+            counts.sinks.entry(sink).or_default().push((outcome, labels.value));
+        }
+        for labels in labelled(outbox) {
+            let side = counts.sinks.entry(labels.label("sink")).or_default();
+            side.push(("pending".to_owned(), labels.value));
+        }
+        counts
     }
 
     /// Records met their end: `evaluated` or `undecodable`.
@@ -176,6 +308,34 @@ impl Metrics {
     /// An attempt to deliver: `taken`, `refused`, `retried`, `set-up-wrongly`, `dropped`.
     pub fn delivery(&self, sink: &str, outcome: &str) {
         self.0.deliveries.with_label_values(&[sink, outcome]).inc();
+    }
+
+    /// An alert was `raised` and met its end at a sink: `suppressed` because it is below the sink's level, `delivered`,
+    /// `dead`, `dropped`.
+    pub fn sink_alert(&self, sink: &str, outcome: &str) {
+        self.sink_alerts(sink, outcome, 1);
+    }
+
+    /// The same for several; also those `restored`: found in the state at the start, or brought back to life.
+    pub fn sink_alerts(&self, sink: &str, outcome: &str, count: u64) {
+        self.0.sink_alerts.with_label_values(&[sink, outcome]).inc_by(count);
+    }
+
+    /// How many alerts a sink has still to take.
+    pub fn outbox(&self, sink: &str, alerts: i64) {
+        self.0.outbox.with_label_values(&[sink]).set(alerts);
+    }
+
+    /// How many `alerts` and `objects` are dead.
+    pub fn dead(&self, alerts: u64, objects: u64) {
+        for (kind, count) in [("alerts", alerts), ("objects", objects)] {
+            self.0.dead.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// The state could not be written or read.
+    pub fn state_failed(&self) {
+        self.0.state_failures.inc();
     }
 
     /// Whether a sink takes alerts.

@@ -24,7 +24,7 @@ use crate::horizon::{Hold, Horizon};
 use crate::intake::{Announcer, Intake, Reservation, Source};
 use crate::metrics::Metrics;
 use crate::ration::{Ration, warn_some};
-use crate::state::{Effects, Gathered, Settled, State};
+use crate::state::{DeadObject, DoneObject, Effects, End, Gathered, ObjectId, Settled, State};
 use crate::worker::{Current, Examined, Inspection, Listener, Tally, Worker};
 
 /// Objects that are fetched at once.
@@ -144,6 +144,7 @@ impl<S: ObjectStore> Line<S> {
     ) -> Disposition {
         match item {
             Item::Nothing(quiet) => {
+                let _work = self.shared.metrics.object_begins();
                 self.shared.metrics.object("skipped", quiet.reason());
                 Disposition::Ack
             }
@@ -170,6 +171,7 @@ impl<S: ObjectStore> Line<S> {
                 self.event(record.clone(), origin, commits).await
             }
             Item::Object { object, announced_at } => {
+                let _work = self.shared.metrics.object_begins();
                 let announced_at = announced_at.or(delivery.sent_at);
                 self.object(object, announced_at, delivery, commits).await
             }
@@ -227,13 +229,26 @@ impl<S: ObjectStore> Line<S> {
             debug!(bucket = object.bucket, key = object.key, class = class.reason(), "object skipped");
             return Disposition::Ack;
         }
+        if let Some(version) = &object.version
+            && self.is_done(object, version).await
+        {
+            return Disposition::Ack;
+        }
         let announced = object.size.and_then(|size| usize::try_from(size).ok()).unwrap_or(UNKNOWN_SIZE);
         let mut held = self.shared.intake.reserve(announced.min(crate::decode::WHOLE_LIMIT)).await;
-        let Fetched { mut body, version, stored_at } = match self.fetch(object, &mut held).await {
+        let Fetched { mut body, version, content, stored_at } = match self.fetch(object, &mut held).await {
             Ok(fetched) => fetched,
-            Err(error) => return self.not_fetched(object, &error, delivery.receives),
+            Err(error) => return self.not_fetched(object, &error, delivery.receives, commits),
         };
         held.resize(body.held());
+        let identity = version.as_ref().or(content.as_ref());
+        if object.version.is_none()
+            && let Some(identity) = identity
+            && self.is_done(object, identity).await
+        {
+            return Disposition::Ack;
+        }
+        let done = identity.map(|identity| done(object, identity));
         let (bucket, key) = (object.bucket.clone(), object.key.clone());
         let (kind, received_at) = (self.kind, delivery.received_at);
         let started = Instant::now();
@@ -249,14 +264,37 @@ impl<S: ObjectStore> Line<S> {
                 stored_at: if kind == OriginKind::S3 { stored_at } else { None },
             };
             let (now, inspection) = (Some(shared.clock.now()), portions.inspection());
-            worker.examine(&inspection, &mut body, &origin, now, portions)
+            let examined = worker.examine(&inspection, &mut body, &origin, now, portions);
+            if examined.decoded.unreadable.is_none() {
+                portions.end = done.map(End::Done);
+            }
+            examined
         });
         let Some(examined) = examined.await else {
             metrics.object("failed", "panic");
             return retry_or_leave(delivery.receives);
         };
         metrics.stage("examine", started.elapsed());
-        self.examined(object, &examined, delivery.receives)
+        self.examined(object, &examined, delivery.receives, commits)
+    }
+
+    /// Whether an object of this version or content needs no more work.
+    async fn is_done(&self, object: &ObjectRef, identity: &str) -> bool {
+        let done = self.shared.state.has(ObjectId::of(&object.bucket, &object.key, identity)).await;
+        if done {
+            self.shared.metrics.object("skipped", "done");
+            debug!(bucket = object.bucket, key = object.key, "object was done before");
+        }
+        done
+    }
+
+    /// Gives an object up: with a state folder it is kept there for somebody to look at.
+    fn bury(&self, object: &ObjectRef, reason: &str, commits: &mut JoinSet<Disposition>) {
+        let ObjectRef { bucket, key, version, .. } = object.clone();
+        let source = self.source.name().to_owned();
+        let dead = DeadObject { source, bucket, key, version, reason: reason.to_owned() };
+        let settled = self.shared.state.commit(End::Dead(dead));
+        commits.spawn(async move { disposition(settled.await) });
     }
 
     /// Has a worker do something, and commits what comes of it, portion by portion. `held` are the
@@ -306,7 +344,13 @@ impl<S: ObjectStore> Line<S> {
         fetched
     }
 
-    fn not_fetched(&self, object: &ObjectRef, error: &FetchError, receives: u32) -> Disposition {
+    fn not_fetched(
+        &self,
+        object: &ObjectRef,
+        error: &FetchError,
+        receives: u32,
+        commits: &mut JoinSet<Disposition>,
+    ) -> Disposition {
         let disposition = match error {
             FetchError::Missing(_) => retry_or_leave(receives),
             _ => Disposition::Retry(retry_after(receives)),
@@ -316,6 +360,7 @@ impl<S: ObjectStore> Line<S> {
         let (bucket, key) = (&object.bucket, &object.key);
         if disposition == Disposition::Leave {
             error!(bucket, key, %error, receives, "object not fetched; left to the dead-letter queue");
+            self.bury(object, &error.to_string(), commits);
         } else {
             warn_some!(self.warnings, "fetch", bucket, key, %error, receives, "object not fetched");
         }
@@ -323,7 +368,13 @@ impl<S: ObjectStore> Line<S> {
     }
 
     /// Counts what became of an object's content and says what that means for its message.
-    fn examined(&self, object: &ObjectRef, examined: &Examined, receives: u32) -> Disposition {
+    fn examined(
+        &self,
+        object: &ObjectRef,
+        examined: &Examined,
+        receives: u32,
+        commits: &mut JoinSet<Disposition>,
+    ) -> Disposition {
         let metrics = &self.shared.metrics;
         let Examined { decoded, tally } = examined;
         let (bucket, key) = (&object.bucket, &object.key);
@@ -350,6 +401,7 @@ impl<S: ObjectStore> Line<S> {
                 let records = tally.records;
                 if disposition == Disposition::Leave {
                     error!(bucket, key, %error, records, receives, "object not readable to its end; given up");
+                    self.bury(object, &error.to_string(), commits);
                 } else {
                     warn!(bucket, key, %error, records, receives, "object not readable to its end, to be tried again");
                 }
@@ -360,7 +412,8 @@ impl<S: ObjectStore> Line<S> {
 
     fn count(&self, tally: &Tally) {
         let metrics = &self.shared.metrics;
-        metrics.records("evaluated", tally.evaluated());
+        metrics.records_begin(tally.records);
+        metrics.records("evaluated", tally.evaluated);
         metrics.records("undecodable", tally.undecodable());
         if tally.repaired > 0 {
             metrics.anomaly("repaired-record", tally.repaired);
@@ -377,13 +430,23 @@ impl<S: ObjectStore> Line<S> {
             let settled = settled.await;
             metrics.stage("commit", started.elapsed());
             drop(room);
-            match settled {
-                Settled::Delivered => Disposition::Ack,
-                // Refused for good: the message, with the alert that nobody wants, is for the dead-letter queue.
-                Settled::Refused => Disposition::Leave,
-                Settled::Abandoned => Disposition::Release,
-            }
+            disposition(settled)
         }
+    }
+}
+
+fn done(object: &ObjectRef, identity: &str) -> DoneObject {
+    let ObjectRef { bucket, key, version, .. } = object.clone();
+    DoneObject { id: ObjectId::of(&bucket, &key, identity), bucket, key, version }
+}
+
+/// What becomes of a message whose effects have become this.
+fn disposition(settled: Settled) -> Disposition {
+    match settled {
+        Settled::Final => Disposition::Ack,
+        // Refused for good: the message, with the alert that nobody wants, is for the dead-letter queue.
+        Settled::Refused => Disposition::Leave,
+        Settled::Abandoned => Disposition::Release,
     }
 }
 
@@ -406,6 +469,8 @@ struct Portions {
     evidence: Vec<Evidence>,
     bytes: usize,
     seen: HashSet<AlertId>,
+    /// What becomes of the object, told with its last portion.
+    end: Option<End>,
     /// The time of the latest event that was hit.
     latest: Option<jiff::Timestamp>,
 }
@@ -414,7 +479,7 @@ impl Portions {
     fn new(shared: Arc<Shared>, ready: mpsc::UnboundedSender<Portion>) -> Self {
         let (turns, inspection) = (Arc::new(Semaphore::new(MOST_PORTIONS)), shared.current.inspection());
         let (alerts, evidence, seen) = (Vec::new(), Vec::new(), HashSet::new());
-        Self { shared, ready, turns, inspection, alerts, evidence, bytes: 0, seen, latest: None }
+        Self { shared, ready, turns, inspection, alerts, evidence, bytes: 0, seen, end: None, latest: None }
     }
 
     fn inspection(&self) -> Arc<Inspection> {
@@ -424,7 +489,8 @@ impl Portions {
     /// What was not handed over yet, and its bytes.
     fn rest(&mut self) -> (Effects, usize) {
         let gathered = Gathered { evidence: std::mem::take(&mut self.evidence), by: self.inspection() };
-        let effects = Effects { alerts: std::mem::take(&mut self.alerts), gathered: Some(gathered) };
+        let alerts = std::mem::take(&mut self.alerts);
+        let effects = Effects { alerts, gathered: Some(gathered), end: self.end.take() };
         (effects, std::mem::take(&mut self.bytes))
     }
 

@@ -72,6 +72,8 @@ pub struct Examined {
 pub struct Tally {
     /// All elements of the object, undecodable ones included.
     pub records: u64,
+    /// Those that were evaluated.
+    pub evaluated: u64,
     /// Those that could not be evaluated, by reason.
     pub undecodable: BTreeMap<&'static str, u64>,
     /// Evaluated ones in which bytes had to be replaced.
@@ -85,13 +87,8 @@ impl Tally {
         self.undecodable.values().sum()
     }
 
-    /// Records that were evaluated.
-    #[must_use]
-    pub fn evaluated(&self) -> u64 {
-        self.records - self.undecodable()
-    }
-
     fn count(&mut self, seen: Result<Seen, Undecodable>) {
+        self.evaluated += u64::from(seen.is_ok());
         match seen {
             Ok(Seen::Plain) => {}
             Ok(Seen::Repaired) => self.repaired += 1,

@@ -25,14 +25,14 @@ const STALL: Duration = Duration::from_secs(30);
 const DOWNLOADS: u32 = 3;
 
 /// The buckets that a queue may announce.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Buckets {
     buckets: HashMap<String, Bucket>,
     /// Stored bytes of an object beyond which the rest is not fetched: it could not be inflated, either.
     most_bytes: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Bucket {
     client: Client,
     owner: Option<String>,
@@ -70,14 +70,14 @@ impl Buckets {
             .send()
             .await
             .map_err(|error| classify(&error))?;
-        let GetObjectOutput { body, content_length, version_id, last_modified, .. } = output;
+        let GetObjectOutput { body, content_length, version_id, last_modified, e_tag, .. } = output;
         let stored_at = last_modified.and_then(|time| Timestamp::from_second(time.secs()).ok());
         let size = content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
         // Beyond that it is not held in memory.
         room.make(usize::try_from(size.min(WHOLE_LIMIT)).unwrap_or_default()).await;
         let body = self.body(body, size).await.map_err(|error| FetchError::Unavailable(error.into()))?;
         let version = version_id.filter(|version| version != "null").or_else(|| object.version.clone());
-        Ok(Fetched { body, version, stored_at })
+        Ok(Fetched { body, version, content: e_tag, stored_at })
     }
 
     /// Takes in the bytes: into memory, or into a file that has no name if they are many.

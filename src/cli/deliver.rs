@@ -71,7 +71,7 @@ impl Deliverer {
         let task = tokio::spawn(async move {
             let mut commits = JoinSet::new();
             let mut undelivered = 0;
-            let mut count = |settled| undelivered += u64::from(!matches!(settled, Ok(Settled::Delivered)));
+            let mut count = |settled| undelivered += u64::from(!matches!(settled, Ok(Settled::Final)));
             while let Some(alert) = receiver.recv().await {
                 if commits.len() >= MOST_DELIVERIES
                     && let Some(settled) = commits.join_next().await

@@ -5,6 +5,7 @@
 //! of standard output has gone.
 
 mod backtest;
+mod dead;
 mod deliver;
 mod replay;
 mod rules;
@@ -52,8 +53,11 @@ enum Command {
         #[command(subcommand)]
         command: RulesCommand,
     },
-    /// Lists, retries or drops dead alerts and objects (not available in this version)
-    Dead(Unavailable),
+    /// Lists, retries or drops alerts that a sink refused and objects that could not be read
+    Dead {
+        #[command(subcommand)]
+        command: DeadCommand,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -81,7 +85,7 @@ struct RunArgs {
     /// Address for /metrics, /healthz and /readyz
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Folder for durable state (not available in this version)
+    /// Folder for durable state: with it no alert is lost or doubled, however the daemon ends
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// Form of log lines, which go to standard error
@@ -243,6 +247,40 @@ struct ExportArgs {
     folder: PathBuf,
 }
 
+#[derive(Debug, Subcommand)]
+#[command(after_help = "All of them work while the daemon runs, and while it does not.")]
+enum DeadCommand {
+    /// Lists what is dead, the oldest first
+    List(DeadListArgs),
+    /// Tries again: alerts go to their sinks once more, objects are read once more
+    Retry(DeadArgs),
+    /// Drops for good
+    Drop(DeadArgs),
+}
+
+#[derive(Debug, Args)]
+struct DeadListArgs {
+    /// The state folder of the daemon
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    /// Answers as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct DeadArgs {
+    /// Numbers, as `dead list` has them
+    #[arg(value_name = "NUMBER", required_unless_present = "all")]
+    numbers: Vec<i64>,
+    /// Everything that is dead
+    #[arg(long, conflicts_with = "numbers")]
+    all: bool,
+    /// The state folder of the daemon
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+}
+
 #[derive(Debug, Args)]
 struct RulesArgs {
     /// Rule file or folder; by default the embedded pack
@@ -289,7 +327,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
         Command::Rules { command } => rules::answer(&command),
         Command::Verify(_) => unavailable("verify"),
-        Command::Dead(_) => unavailable("dead"),
+        Command::Dead { command } => dead::answer(&command),
     };
     ExitCode::from(exit.0)
 }

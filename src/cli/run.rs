@@ -32,9 +32,6 @@ fn try_run(args: RunArgs) -> Result<Exit, Exit> {
     if print_config {
         return terminal::print(&config.show()).map(|()| Exit::OK);
     }
-    if config.state.is_some() {
-        return Err(super::unavailable("--state"));
-    }
     if config.queues.is_empty() && config.watch.is_empty() {
         complain(
             "nothing to receive from: give --queue-url with --bucket, --watch, or a configuration with a queue",

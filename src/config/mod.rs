@@ -138,11 +138,13 @@ pub struct Limits {
     pub inflated: usize,
     /// Bytes of a record.
     pub record: usize,
+    /// Bytes of alerts that may wait for a sink in the state folder.
+    pub outbox: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { in_flight: 256 << 20, inflated: 512 << 20, record: 4 << 20 }
+        Self { in_flight: 256 << 20, inflated: 512 << 20, record: 4 << 20, outbox: 1 << 30 }
     }
 }
 
@@ -282,6 +284,7 @@ impl Config {
                 in_flight: reader.bytes("in_flight").unwrap_or(defaults.in_flight),
                 inflated: reader.bytes("inflated").unwrap_or(defaults.inflated),
                 record: reader.bytes("record").unwrap_or(defaults.record),
+                outbox: reader.bytes("outbox").unwrap_or(defaults.outbox),
             })
         });
         let undecided = reader.table("undecided", |reader| {

@@ -48,6 +48,7 @@ impl Config {
         limits.insert("in_flight".into(), bytes(self.limits.in_flight));
         limits.insert("inflated".into(), bytes(self.limits.inflated));
         limits.insert("record".into(), bytes(self.limits.record));
+        limits.insert("outbox".into(), bytes(self.limits.outbox));
         put("limits", limits.into());
         table.retain(|_, value| !value.as_array().is_some_and(Vec::is_empty));
         table.to_string()

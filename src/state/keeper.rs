@@ -10,7 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{Effects, Request, Settled, State, Windows};
-use crate::alert::{Alert, AlertId, Report, SenderHandle};
+use crate::alert::{Alert, AlertId, Outcome, Report, SenderHandle};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
@@ -32,6 +32,8 @@ pub struct Keeper {
     order: VecDeque<(Raised, Timestamp)>,
     commits: HashMap<u64, Open>,
     next_commit: u64,
+    /// How many alerts each sink has still to take.
+    outbox: Vec<i64>,
     /// None where nothing but alerts is committed.
     windows: Option<Windows>,
     metrics: Metrics,
@@ -95,9 +97,11 @@ impl Keeper {
     ) -> (State, Keeper) {
         // What waits here is bounded by what is in flight.
         let (sender, inbox) = mpsc::unbounded_channel();
+        let outbox = vec![0; sinks.len()];
         let keeper = Keeper {
             inbox,
             reports,
+            outbox,
             sinks,
             ids: HashMap::new(),
             order: VecDeque::new(),
@@ -107,7 +111,7 @@ impl Keeper {
             metrics,
             clock,
         };
-        (State { inbox: sender }, keeper)
+        (State { inbox: sender, objects: None }, keeper)
     }
 
     /// Also takes evidence.
@@ -115,6 +119,11 @@ impl Keeper {
     pub fn with_windows(mut self, windows: Windows) -> Self {
         self.windows = Some(windows);
         self
+    }
+
+    /// The windows, to be taught from archives before anything runs.
+    pub fn windows(&mut self) -> Option<&mut Windows> {
+        self.windows.as_mut()
     }
 
     /// Runs until nobody commits any more and every commit is settled, or until it is cancelled. What windows still
@@ -138,7 +147,7 @@ impl Keeper {
         }
     }
 
-    fn commit(&mut self, Effects { mut alerts, gathered }: Effects, answer: oneshot::Sender<Settled>) {
+    fn commit(&mut self, Effects { mut alerts, gathered, .. }: Effects, answer: oneshot::Sender<Settled>) {
         let now = self.clock.now();
         let updates = self.wants_updates();
         if let (Some(windows), Some(gathered)) = (&mut self.windows, gathered) {
@@ -149,7 +158,7 @@ impl Keeper {
         let outstanding = alerts.into_iter().filter(|alert| self.raise(alert, Some(number))).count();
         if outstanding == 0 {
             // Whoever asked may have given up.
-            let _ = answer.send(Settled::Delivered);
+            let _ = answer.send(Settled::Final);
         } else {
             self.commits.insert(number, Open { outstanding, refused: false, answer });
         }
@@ -206,20 +215,33 @@ impl Keeper {
 
     /// Hands an alert to every sink that wants it and has it not; answers with the required ones. Sinks that
     /// are not required are asked once only.
-    fn send(&self, alert: &Alert, taken: Option<SinkSet>) -> SinkSet {
+    fn send(&mut self, alert: &Alert, taken: Option<SinkSet>) -> SinkSet {
         let shared = Arc::new(alert.clone());
         let mut missing = SinkSet::default();
         for (number, sink) in self.sinks.iter().enumerate() {
             let settings = &sink.settings;
             let asked = taken.is_some_and(|taken| !settings.required || taken.contains(number));
             let unwanted = alert.level < settings.min_level || alert.revision > 1 && !settings.updates;
+            if taken.is_none() {
+                self.metrics.sink_alert(&settings.name, "raised");
+                if unwanted {
+                    self.metrics.sink_alert(&settings.name, "suppressed");
+                }
+            }
             if unwanted || asked {
                 continue;
+            }
+            if taken.is_some() {
+                self.metrics.sink_alert(&settings.name, "restored");
             }
             if settings.required {
                 missing.insert(number);
             }
-            if !sink.send(&shared) {
+            if sink.send(&shared) {
+                self.outbox[number] += 1;
+                self.metrics.outbox(&settings.name, self.outbox[number]);
+            } else {
+                self.metrics.sink_alert(&settings.name, "dropped");
                 self.metrics.delivery(&settings.name, "dropped");
             }
         }
@@ -227,6 +249,7 @@ impl Keeper {
     }
 
     fn reported(&mut self, report: Report) {
+        self.note(&report);
         let raised = (report.id, report.revision);
         let Some(Entry::Pending { missing, taken, refused, .. }) = self.ids.get_mut(&raised) else {
             return;
@@ -235,7 +258,7 @@ impl Keeper {
             return;
         }
         missing.remove(report.sink);
-        if report.taken {
+        if report.outcome == Outcome::Taken {
             taken.insert(report.sink);
         } else {
             *refused = true;
@@ -259,6 +282,14 @@ impl Keeper {
         }
     }
 
+    fn note(&mut self, report: &Report) {
+        let (name, waiting) = (&self.sinks[report.sink].settings.name, &mut self.outbox[report.sink]);
+        *waiting -= 1;
+        self.metrics.outbox(name, *waiting);
+        let outcome = if report.outcome == Outcome::Taken { "delivered" } else { "dead" };
+        self.metrics.sink_alert(name, outcome);
+    }
+
     fn answer(&mut self, commit: u64, refused: bool) {
         let Some(open) = self.commits.get_mut(&commit) else { return };
         open.outstanding -= 1;
@@ -267,7 +298,7 @@ impl Keeper {
             return;
         }
         if let Some(open) = self.commits.remove(&commit) {
-            let settled = if open.refused { Settled::Refused } else { Settled::Delivered };
+            let settled = if open.refused { Settled::Refused } else { Settled::Final };
             let _ = open.answer.send(settled);
         }
     }

@@ -1,4 +1,6 @@
-//! What the keeper delivers, to whom and how often; what windows add to it.
+//! What the keeper delivers, to whom and how often; what windows add to it. What a committer keeps: `durable`.
+
+mod durable;
 
 use std::time::Duration;
 
@@ -106,7 +108,7 @@ async fn an_id_is_delivered_once() {
     let fixture = Fixture::new(&[("a", Level::Low, true)]);
     for _ in 0..3 {
         let alerts = vec![alert(1, Level::High), alert(1, Level::High), alert(2, Level::High)];
-        assert_eq!(fixture.state.commit(alerts).await, Settled::Delivered);
+        assert_eq!(fixture.state.commit(alerts).await, Settled::Final);
     }
     assert_eq!(fixture.lines("a"), [r#"{"n":1}"#, r#"{"n":2}"#]);
     let text = fixture.metrics.render();
@@ -118,7 +120,7 @@ async fn an_id_is_delivered_once() {
 async fn levels_choose_sinks() {
     let fixture = Fixture::new(&[("low", Level::Low, true), ("high", Level::High, true)]);
     let alerts = vec![alert(1, Level::Informational), alert(2, Level::Medium), alert(3, Level::Critical)];
-    assert_eq!(fixture.state.commit(alerts).await, Settled::Delivered);
+    assert_eq!(fixture.state.commit(alerts).await, Settled::Final);
     assert_eq!(fixture.lines("low"), [r#"{"n":2}"#, r#"{"n":3}"#]);
     assert_eq!(fixture.lines("high"), [r#"{"n":3}"#]);
 }
@@ -128,7 +130,7 @@ async fn what_is_withheld_is_counted_once_and_goes_nowhere() {
     let fixture = Fixture::new(&[("a", Level::Low, true)]);
     for _ in 0..2 {
         let withheld = Alert { is_withheld: true, ..alert(1, Level::High) };
-        assert_eq!(fixture.state.commit(vec![withheld]).await, Settled::Delivered);
+        assert_eq!(fixture.state.commit(vec![withheld]).await, Settled::Final);
     }
     assert!(fixture.lines("a").is_empty());
     let text = fixture.metrics.render();
@@ -152,8 +154,8 @@ async fn a_sink_that_is_down_holds_its_commit_and_nothing_else() {
     assert!(!waiting.is_finished() && !repeated.is_finished());
 
     std::fs::create_dir(fixture.folder.path().join("x")).unwrap();
-    assert_eq!(waiting.await.unwrap(), Settled::Delivered);
-    assert_eq!(repeated.await.unwrap(), Settled::Delivered);
+    assert_eq!(waiting.await.unwrap(), Settled::Final);
+    assert_eq!(repeated.await.unwrap(), Settled::Final);
     assert_eq!(fixture.lines("x/down"), [r#"{"n":1}"#]);
     assert_eq!(fixture.lines("up"), [r#"{"n":1}"#]);
 }
@@ -211,9 +213,13 @@ fn inspection(title: &str) -> Arc<Inspection> {
     let other = format!(
         "\n---\ntitle: {title}\nlogsource: {{product: aws, service: cloudtrail}}\ndetection: {{s: {{eventName: {title}}}, condition: s}}\n"
     );
-    let compiled = compile(&[RuleFile { name: "x".into(), text: RULES.to_owned() + &other, named: false }]);
+    inspection_of(&(RULES.to_owned() + &other))
+}
+
+fn inspection_of(rules: &str) -> Arc<Inspection> {
+    let compiled = compile(&[RuleFile { name: "x".into(), text: rules.to_owned(), named: false }]);
     assert!(compiled.problems.is_empty(), "{:?}", compiled.problems);
-    let tool = Tool { version: "1", pack: title.to_owned(), undecided: Undecided::default() };
+    let tool = Tool { version: "1", pack: rules.len().to_string(), undecided: Undecided::default() };
     let limits = Limits { inflated: 1 << 20, record: 1 << 20 };
     Arc::new(Inspection { detections: Detections::new(compiled.rules), tool, limits })
 }
@@ -249,7 +255,7 @@ fn effects(by: &Arc<Inspection>, records: &[String]) -> Effects {
         worker.examine_record(by, record.as_bytes(), &origin, None, &mut found);
     }
     let Found(alerts, evidence) = found;
-    Effects { alerts, gathered: Some(Gathered { evidence, by: Arc::clone(by) }) }
+    Effects { alerts, gathered: Some(Gathered { evidence, by: Arc::clone(by) }), end: None }
 }
 
 /// What was told: rule, revision and count, sorted.
@@ -278,19 +284,19 @@ async fn windows_tell_at_once_and_have_a_last_word() {
     let storm: Vec<String> = (0..5).map(|minute| denied(minute, "ann")).collect();
     for _ in 0..2 {
         let settled = fixture.state.commit(effects(&by, &storm)).await;
-        assert_eq!(settled, Settled::Delivered, "with the evidence alone it waits for what follows");
+        assert_eq!(settled, Settled::Final, "with the evidence alone it waits for what follows");
     }
     let first = expected(&[("denied", 1, 1), ("many", 1, 5)]);
     assert_eq!(told(&fixture.lines("plain")), first);
     assert_eq!(told(&fixture.lines("updated")), first);
 
     let more: Vec<String> = (5..9).map(|minute| denied(minute, "ann")).collect();
-    assert_eq!(fixture.state.commit(effects(&by, &more)).await, Settled::Delivered);
+    assert_eq!(fixture.state.commit(effects(&by, &more)).await, Settled::Final);
     assert_eq!(told(&fixture.lines("updated")), first, "nothing is settled");
 
     // Later evidence of something else; what it settles is told when time is looked at.
     let hold = fixture.horizon.hold(None);
-    assert_eq!(fixture.state.commit(effects(&by, &[denied(200, "bob")])).await, Settled::Delivered);
+    assert_eq!(fixture.state.commit(effects(&by, &[denied(200, "bob")])).await, Settled::Final);
     assert_eq!(fixture.lines("updated").len(), 3, "an archive is still being read");
     drop(hold);
     let settled =
@@ -315,7 +321,7 @@ async fn first_sights_are_told_once_they_are_certain() {
     let by = inspection("other");
     let fixture = Fixture::with_windows(&SINKS, &by);
     let seen = [used(0, "here"), used(50, "early"), used(100, "there")];
-    assert_eq!(fixture.state.commit(effects(&by, &seen)).await, Settled::Delivered);
+    assert_eq!(fixture.state.commit(effects(&by, &seen)).await, Settled::Final);
     assert!(fixture.lines("plain").is_empty(), "earlier events may come");
     fixture.horizon.reaches(time(300));
     fixture.until("plain", 1).await;
@@ -334,7 +340,7 @@ async fn what_was_learnt_before_is_not_told() {
         keeper.with_windows(windows)
     });
     let seen = [used(0, "here"), used(100, "there"), used(101, "elsewhere")];
-    assert_eq!(fixture.state.commit(effects(&by, &seen)).await, Settled::Delivered);
+    assert_eq!(fixture.state.commit(effects(&by, &seen)).await, Settled::Final);
     let lines = fixture.lines("plain");
     assert_eq!(told(&lines), expected(&[("region", 1, 1)]));
     assert!(lines[0].contains("elsewhere"), "{lines:?}");
@@ -347,10 +353,10 @@ async fn windows_outlive_a_change_of_other_rules() {
     let before = effects(&old, &[denied(0, "ann"), denied(1, "ann")]);
     let under_way = effects(&old, &[denied(2, "ann")]);
     let after = effects(&new, &[denied(3, "ann"), denied(4, "ann")]);
-    assert_eq!(fixture.state.commit(before).await, Settled::Delivered);
+    assert_eq!(fixture.state.commit(before).await, Settled::Final);
     fixture.state.succeed(Arc::clone(&new));
-    assert_eq!(fixture.state.commit(under_way).await, Settled::Delivered);
-    assert_eq!(fixture.state.commit(after).await, Settled::Delivered);
+    assert_eq!(fixture.state.commit(under_way).await, Settled::Final);
+    assert_eq!(fixture.state.commit(after).await, Settled::Final);
     assert_eq!(told(&fixture.lines("plain")), expected(&[("denied", 1, 1), ("many", 1, 5)]));
 }
 
@@ -360,10 +366,10 @@ async fn an_end_settles_nothing() {
     let mut fixture = Fixture::with_windows(&SINKS, &by);
     let storm: Vec<String> = (0..9).map(|minute| denied(minute, "ann")).collect();
     for record in storm {
-        assert_eq!(fixture.state.commit(effects(&by, &[record])).await, Settled::Delivered);
+        assert_eq!(fixture.state.commit(effects(&by, &[record])).await, Settled::Final);
     }
     let Fixture { state, keeper, .. } = &mut fixture;
-    drop(std::mem::replace(state, State { inbox: mpsc::unbounded_channel().0 }));
+    drop(std::mem::replace(state, State { inbox: mpsc::unbounded_channel().0, objects: None }));
     keeper.await.unwrap();
     assert_eq!(told(&fixture.lines("updated")), expected(&[("denied", 1, 1), ("many", 1, 5)]));
 }

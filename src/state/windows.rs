@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Gathered;
 use crate::alert::Alert;
-use crate::detect::windows::{Engine, Fact, Finding, Journaling, Kept, Tally};
+use crate::detect::windows::{self, Engine, Fact, Finding, Journaling, Kept, StoredRow, Tally};
 use crate::detect::{Change, Detections, Evidence};
 use crate::event::Parser;
 use crate::horizon::Horizon;
@@ -21,6 +21,8 @@ pub struct Windows {
     horizon: Horizon,
     /// What was counted so far.
     counted: Tally,
+    /// What is to be stored, and was not taken yet.
+    changes: Vec<windows::Change>,
     parser: Parser,
     metrics: Metrics,
 }
@@ -30,13 +32,43 @@ impl Windows {
     #[must_use]
     pub fn new(inspection: Arc<Inspection>, horizon: Horizon, metrics: Metrics) -> Self {
         let engine = Engine::new(Arc::clone(inspection.detections.feeds()), Journaling::Off);
-        Self { engine, inspection, horizon, counted: Tally::default(), parser: Parser::default(), metrics }
+        Self::with(engine, inspection, horizon, metrics)
+    }
+
+    /// The windows of these detections, as they were stored.
+    #[must_use]
+    pub fn restored(
+        inspection: Arc<Inspection>,
+        rows: Vec<StoredRow>,
+        horizon: Horizon,
+        metrics: Metrics,
+    ) -> Self {
+        let engine = Engine::restored(Arc::clone(inspection.detections.feeds()), rows);
+        Self::with(engine, inspection, horizon, metrics)
+    }
+
+    fn with(engine: Engine, inspection: Arc<Inspection>, horizon: Horizon, metrics: Metrics) -> Self {
+        let (counted, changes, parser) = (Tally::default(), Vec::new(), Parser::default());
+        let mut windows = Self { engine, inspection, horizon, counted, changes, parser, metrics };
+        windows.count();
+        windows
+    }
+
+    /// What is to be stored since this was last asked, in order.
+    pub(super) fn changes(&mut self) -> Vec<windows::Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// What each detection means.
+    pub(super) fn meanings(&self) -> Vec<(String, [u8; 32])> {
+        meanings(&self.inspection)
     }
 
     /// Takes evidence of what was seen before; only first sights learn from it, and nothing is told.
     pub fn learn(&mut self, gathered: Gathered, watermark: Timestamp) {
         let evidence = self.understood(gathered);
-        self.engine.learn(evidence, watermark);
+        let changes = self.engine.learn(evidence, watermark);
+        self.changes.extend(changes);
         self.count();
     }
 
@@ -62,12 +94,14 @@ impl Windows {
     pub(super) fn succeed(&mut self, inspection: &Arc<Inspection>) {
         let before = std::mem::replace(&mut self.inspection, Arc::clone(inspection));
         let change = Change::between(&before.detections, &self.inspection.detections);
-        self.engine.succeed(Arc::clone(self.inspection.detections.feeds()), &kept(&change));
+        let changes = self.engine.succeed(Arc::clone(self.inspection.detections.feeds()), &kept(&change));
+        self.changes.extend(changes);
         self.count();
     }
 
     fn step(&mut self, evidence: Vec<Evidence>, now: Timestamp, updates: bool) -> Vec<Alert> {
-        let step = self.engine.step(evidence, self.horizon.watermark(now));
+        let mut step = self.engine.step(evidence, self.horizon.watermark(now));
+        self.changes.append(&mut step.changes);
         self.count();
         let told = step.findings.iter().filter(|finding| finding.revision == 1 || updates);
         let Self { inspection, parser, .. } = self;
@@ -101,6 +135,11 @@ impl Windows {
         let (groups, rows, seen) = self.engine.size();
         self.metrics.windows(groups, rows, seen);
     }
+}
+
+/// What each detection over more than one event means, in an inspection.
+pub(super) fn meanings(inspection: &Inspection) -> Vec<(String, [u8; 32])> {
+    inspection.detections.feeds().meanings(inspection.detections.rules())
 }
 
 fn kept<'r>(change: &Change<'r>) -> Kept<'r> {

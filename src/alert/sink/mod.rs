@@ -16,7 +16,7 @@ use crate::sigma::Level;
 pub use backoff::Backoff;
 pub use egress::{Egress, EgressError};
 pub use secret::{Secret, SecretError, SecretOrigin};
-pub use sender::{Backlog, Health, Report, Sender, SenderHandle};
+pub use sender::{Backlog, Health, Outcome, Report, Sender, SenderHandle, UNNOTED};
 pub use webhook::{Format, WebhookSettings};
 
 use super::Alert;

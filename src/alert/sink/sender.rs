@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,10 @@ use crate::alert::{Alert, AlertId};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
+/// Deliveries to one sink that are under way, or have ended and are not noted yet: as many may be repeated after a crash.
+pub const UNNOTED: usize = 64;
+/// How long more deliveries are begun when the program ends.
+const LAST_STARTS: Duration = Duration::from_secs(3);
 /// Alerts that wait for a sink that is not required, and their bytes; beyond them alerts are dropped.
 const OPTIONAL_QUEUE: usize = 10_000;
 const OPTIONAL_BYTES: usize = 64 << 20;
@@ -37,7 +41,7 @@ const WRONG_FIRST_WAIT: Duration = Duration::from_secs(30);
 const WRONG_MOST_WAIT: Duration = Duration::from_mins(5);
 
 /// What became of an alert at a sink.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Report {
     /// The alert.
     pub id: AlertId,
@@ -45,8 +49,19 @@ pub struct Report {
     pub revision: u32,
     /// The position of the sink in the configuration.
     pub sink: usize,
-    /// Whether the sink took it; otherwise it refused it.
-    pub taken: bool,
+    /// What the sink did.
+    pub outcome: Outcome,
+    /// Until this is dropped the delivery counts as not yet noted.
+    pub turn: OwnedSemaphorePermit,
+}
+
+/// What a sink did with an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has it.
+    Taken,
+    /// It does not want it, and why.
+    Refused(String),
 }
 
 /// Whether a sink takes alerts.
@@ -66,6 +81,7 @@ pub struct SenderHandle {
     inbox: mpsc::UnboundedSender<Arc<Alert>>,
     backlog: Arc<Backlog>,
     health: watch::Receiver<Health>,
+    finish: CancellationToken,
 }
 
 /// What a sink has still to take.
@@ -83,6 +99,12 @@ impl Backlog {
         self.alerts.load(Ordering::Relaxed)
     }
 
+    /// How many bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// How many alerts were never handed over, because it was full.
     #[must_use]
     pub fn dropped(&self) -> usize {
@@ -90,7 +112,7 @@ impl Backlog {
     }
 
     fn is_full(&self) -> bool {
-        self.alerts() >= OPTIONAL_QUEUE || self.bytes.load(Ordering::Relaxed) >= OPTIONAL_BYTES
+        self.alerts() >= OPTIONAL_QUEUE || self.bytes() >= OPTIONAL_BYTES
     }
 
     fn add(&self, alert: &Alert) {
@@ -123,6 +145,12 @@ impl SenderHandle {
         Arc::clone(&self.backlog)
     }
 
+    /// Has the sender end although alerts are left: it goes on for a few seconds while the sink takes them, and then
+    /// only waits for what it has begun. What is left must be kept by whoever handed it over.
+    pub fn finish(&self) {
+        self.finish.cancel();
+    }
+
     /// Whether the sink takes alerts, now and later.
     #[must_use]
     pub fn health(&self) -> watch::Receiver<Health> {
@@ -150,6 +178,11 @@ pub struct Sender {
     failed: BinaryHeap<Job>,
     under_way: JoinSet<Attempt>,
     jobs: HashMap<Id, Job>,
+    turns: Arc<Semaphore>,
+    /// Cancelled when no more is to be begun than can be ended soon.
+    finish: CancellationToken,
+    /// Set once it is: until then deliveries are begun, as long as they succeed.
+    last_starts: Option<Instant>,
     /// When the sink last began or ended something; from then on it is silent.
     stirred: Instant,
     /// Until then the sink is left alone, unless something passes.
@@ -173,6 +206,8 @@ struct Job {
     failed_at: Option<u64>,
     /// Failures between which the sink took others.
     alone: u32,
+    /// There while it is under way.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Sender {
@@ -192,7 +227,7 @@ impl Sender {
         metrics.sink_up(&settings.name, true);
         let (inbox, receiver) = mpsc::unbounded_channel();
         let (health, health_receiver) = watch::channel(Health::Up);
-        let backlog = Arc::new(Backlog::default());
+        let (backlog, finish) = (Arc::new(Backlog::default()), CancellationToken::new());
         let sender = Sender {
             number,
             sink,
@@ -208,6 +243,9 @@ impl Sender {
             failed: BinaryHeap::new(),
             under_way: JoinSet::new(),
             jobs: HashMap::new(),
+            turns: Arc::new(Semaphore::new(UNNOTED)),
+            finish: finish.clone(),
+            last_starts: None,
             stirred: Instant::now(),
             pause: None,
             not_before: None,
@@ -215,16 +253,22 @@ impl Sender {
             wrong: Backoff::new(WRONG_FIRST_WAIT, WRONG_MOST_WAIT),
             taken: 0,
         };
-        Ok((SenderHandle { settings, inbox, backlog, health: health_receiver }, sender))
+        Ok((SenderHandle { settings, inbox, backlog, health: health_receiver, finish }, sender))
     }
 
-    /// Runs until its handle is gone and everything is delivered, or until it is cancelled.
+    /// Runs until its handle is gone and everything is delivered, until it has finished, or until it is cancelled.
     pub async fn run(mut self, cancel: CancellationToken) {
         let mut open = true;
-        while open || self.backlog.alerts() > 0 {
+        while (open || self.backlog.alerts() > 0) && !self.has_finished() {
             self.start_due();
             let wake = self.next_wake();
+            let is_full = self.turns.available_permits() == 0;
             tokio::select! {
+                () = self.finish.cancelled(), if self.last_starts.is_none() => {
+                    self.last_starts = Some(Instant::now() + LAST_STARTS);
+                }
+                // A delivery was noted: there is room for one more.
+                _ = Arc::clone(&self.turns).acquire_owned(), if is_full => {}
                 alert = self.inbox.recv(), if open => match alert {
                     Some(alert) => self.fresh.push_back(Job::new(alert)),
                     None => open = false,
@@ -236,15 +280,28 @@ impl Sender {
         }
     }
 
+    /// Whether deliveries may still be begun.
+    fn begins(&self) -> bool {
+        self.last_starts.is_none_or(|until| Instant::now() < until && self.backoff.failures() == 0)
+    }
+
+    /// Whether nothing is under way any more, and nothing more is to be begun.
+    fn has_finished(&self) -> bool {
+        let is_done = self.backlog.alerts() == 0 || !self.begins();
+        self.last_starts.is_some() && self.under_way.is_empty() && is_done
+    }
+
     /// Starts deliveries that are due, as many as the window allows; one at a time while the sink fails.
     fn start_due(&mut self) {
         let now = Instant::now();
-        if self.resting_until().is_some_and(|until| until > now) {
+        if !self.begins() || self.resting_until().is_some_and(|until| until > now) {
             return;
         }
         let window = if self.backoff.failures() > 0 { 1 } else { self.sink.window() };
         while self.under_way.len() < window {
-            let Some(job) = self.next_job(now) else { return };
+            let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else { return };
+            let Some(mut job) = self.next_job(now) else { return };
+            job.turn = Some(turn);
             if self.under_way.is_empty() {
                 self.stirred = now;
             }
@@ -273,7 +330,7 @@ impl Sender {
         let now = Instant::now();
         let next = if self.fresh.is_empty() { self.failed.peek().map(|job| job.due) } else { Some(now) };
         let start = next.map(|due| self.resting_until().map_or(due, |until| until.max(due)));
-        let later = start.filter(|start| *start > now);
+        let later = start.into_iter().chain(self.last_starts).filter(|start| *start > now).min();
         later.unwrap_or(now + LONG).min(now + LONG / 6)
     }
 
@@ -303,13 +360,13 @@ impl Sender {
                 self.metrics.delivery(name, "taken");
                 self.taken += 1;
                 self.recovered();
-                self.finish(&job, true);
+                self.settled(job, Outcome::Taken);
             }
             Attempt::Refused { reason } => {
                 self.metrics.delivery(name, "refused");
                 error!(sink = name, alert = %job.alert.id, reason, "alert refused by the receiver");
                 self.recovered();
-                self.finish(&job, false);
+                self.settled(job, Outcome::Refused(reason));
             }
             Attempt::Later { reason, after } => {
                 self.metrics.delivery(name, "retried");
@@ -324,7 +381,7 @@ impl Sender {
             }
             Attempt::ReaderGone => {
                 self.reader_gone.cancel();
-                self.fresh.push_front(job);
+                self.fresh.push_front(Job { turn: None, ..job });
                 self.pause = Some(Instant::now() + MOST_WAIT);
             }
         }
@@ -340,11 +397,11 @@ impl Sender {
             if job.alone >= MOST_ALONE {
                 self.metrics.delivery(name, "refused");
                 error!(sink = name, alert = %job.alert.id, reason, "alert given up: it fails while others pass");
-                return self.finish(&job, false);
+                return self.settled(job, Outcome::Refused(format!("fails while others pass: {reason}")));
             }
             let wait = job.backoff.failed().max(after);
             warn!(sink = name, alert = %job.alert.id, reason, wait_ms = millis(wait), "this alert alone fails");
-            job.due = Instant::now() + wait;
+            (job.due, job.turn) = (Instant::now() + wait, None);
             return self.failed.push(job);
         }
         let wait = if wrong { self.wrong.failed() } else { self.backoff.failed().max(after) };
@@ -362,7 +419,7 @@ impl Sender {
         } else {
             warn!(sink = name, reason, wait_ms = millis(wait), "delivery failed, to be tried again");
         }
-        job.due = Instant::now() + wait;
+        (job.due, job.turn) = (Instant::now() + wait, None);
         self.pause = Some(job.due);
         self.failed.push(job);
         if self.backoff.failures() >= DOWN_AFTER || wait >= LONG {
@@ -387,21 +444,20 @@ impl Sender {
         }
     }
 
-    fn finish(&self, job: &Job, taken: bool) {
+    fn settled(&self, job: Job, outcome: Outcome) {
         self.backlog.remove(&job.alert);
+        let Some(turn) = job.turn else { return };
+        let Alert { id, revision, .. } = *job.alert;
         // Without anyone to report to, the program is ending.
-        let _ = self.reports.send(Report {
-            id: job.alert.id,
-            revision: job.alert.revision,
-            sink: self.number,
-            taken,
-        });
+        let _ = self.reports.send(Report { id, revision, sink: self.number, outcome, turn });
     }
 
-    /// There is no more time. What a required sink did not take is with messages that are given back.
+    /// There is no more time. What a required sink did not take is with messages that are given back; what is left of
+    /// one that was to finish is kept.
     fn give_up(&self) {
         let left = self.backlog.alerts();
-        if left > 0 && !self.settings.required {
+        let is_kept = self.settings.required || self.last_starts.is_some();
+        if left > 0 && !is_kept {
             warn!(sink = self.settings.name, alerts = left, "alerts are dropped: the sink is not required");
             (0..left).for_each(|_| self.metrics.delivery(&self.settings.name, "dropped"));
         }
@@ -411,7 +467,7 @@ impl Sender {
 impl Job {
     fn new(alert: Arc<Alert>) -> Self {
         let backoff = Backoff::new(FIRST_WAIT, ALONE_MOST_WAIT);
-        Self { alert, due: Instant::now(), backoff, failed_at: None, alone: 0 }
+        Self { alert, due: Instant::now(), backoff, failed_at: None, alone: 0, turn: None }
     }
 }
 
@@ -492,7 +548,8 @@ mod tests {
         }
 
         fn next(&mut self) -> Option<Job> {
-            self.sender.next_job(Instant::now())
+            let turn = Arc::clone(&self.sender.turns).try_acquire_owned().ok();
+            self.sender.next_job(Instant::now()).map(|job| Job { turn, ..job })
         }
 
         fn health(&self) -> Health {
@@ -530,8 +587,8 @@ mod tests {
             fixture.sender.settle(other, Attempt::Taken);
         }
         let reports: Vec<Report> = std::iter::from_fn(|| fixture.reports.try_recv().ok()).collect();
-        let given_up: Vec<_> =
-            reports.iter().filter(|report| !report.taken).map(|report| report.id).collect();
+        let refused = reports.iter().filter(|report| report.outcome != Outcome::Taken);
+        let given_up: Vec<_> = refused.map(|report| report.id).collect();
         assert_eq!(given_up, [id]);
         assert_eq!(fixture.sender.backlog.alerts(), 0);
     }

@@ -1,14 +1,20 @@
 //! What goes on when one set of rules takes the place of another: the state of detections that stay the same, and
 //! evidence that the rules before have made.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use super::ask::What;
 use super::evidence::{Evidence, Fact};
 use super::feed::Feeds;
 use super::journal::Change;
 use super::{Engine, Journaling, Store};
+use crate::sigma::Rule;
+
+/// Counts the forms of rows: those of another form are not understood.
+const FORM: u8 = 1;
 
 /// The ids of the detections that are the same in two sets of rules.
 pub type Kept<'r> = HashSet<&'r str>;
@@ -64,6 +70,31 @@ impl Feeds {
         let facts: Box<[Fact]> = facts.map(|fact| fact.unwrap_or(Fact::Spent)).collect();
         let adopted = Evidence { rule, facts, ..evidence };
         (!adopted.is_spent()).then_some(adopted)
+    }
+
+    /// What each detection means, by its id: a hash over it and over all that feed it. Rows that were stored under
+    /// another hash belong to something else. `rules` are those that the feeds were made from.
+    #[must_use]
+    pub fn meanings(&self, rules: &[Rule]) -> Vec<(String, [u8; 32])> {
+        let hashes: HashMap<&str, &str> =
+            rules.iter().map(|rule| (rule.id.as_str(), rule.hash.as_str())).collect();
+        let mut meanings: HashMap<&str, [u8; 32]> = HashMap::new();
+        for ask in &self.asks {
+            let hash_of = |id: &str| hashes.get(id).copied().unwrap_or_default();
+            let mut hash = Sha256::new_with_prefix([FORM]).chain_update(hash_of(&ask.detection));
+            if let What::Window(window) = &ask.what {
+                for member in &window.members {
+                    hash.update(member.as_bytes());
+                    // Inner correlations come before those that see them.
+                    match meanings.get(&**member) {
+                        Some(inner) => hash.update(inner),
+                        None => hash.update(hash_of(member)),
+                    }
+                }
+            }
+            meanings.insert(&ask.detection, hash.finalize().into());
+        }
+        meanings.into_iter().map(|(id, meaning)| (id.to_owned(), meaning)).collect()
     }
 
     /// The number of the ask that is the same among other feeds: of a detection that was kept, with members that were.
