@@ -10,6 +10,8 @@ mod value;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,6 +30,8 @@ use value::{Data, Value};
 
 /// The prefix of environment variables that set configuration values.
 const PREFIX: &str = "TRAILHOUND_";
+/// The largest file, in bytes: 1 MiB.
+const MAX_FILE: u64 = 1 << 20;
 /// A body beyond this is shortened unless the configuration says otherwise: 1 MiB.
 const MAX_BODY: usize = 1 << 20;
 
@@ -230,7 +234,7 @@ impl Config {
     /// # Errors
     /// Lists everything that is wrong.
     pub fn load(file: Option<&Path>, flags: Flags) -> Result<Self, ConfigError> {
-        let text = file.map(|path| (path, std::fs::read_to_string(path)));
+        let text = file.map(|path| (path, read_file(path)));
         let text = match text {
             None => None,
             Some((path, Ok(text))) => Some((path, text)),
@@ -246,7 +250,11 @@ impl Config {
         Self::read(text, variables, flags)
     }
 
-    fn read(
+    /// Reads the text of a file, if there is one, the variables and the flags.
+    ///
+    /// # Errors
+    /// Lists everything that is wrong.
+    pub fn read(
         file: Option<(&Path, &str)>,
         variables: impl Iterator<Item = (String, String)>,
         flags: Flags,
@@ -506,7 +514,8 @@ fn webhook(reader: &mut Reader<'_>, egress: &Egress, variables: &Variables) -> O
         (None, None) => None,
         _ => reader.refuse("client_cert", place, "goes together with `client_key`"),
     };
-    let proxy = reader.parsed("proxy", "a URL");
+    let proxy =
+        reader.text("proxy", "a URL", |text| Egress::check_proxy(text).map_err(|error| error.to_string()));
     let defaults = WebhookSettings::to(url?);
     let host = defaults.url.host_str().unwrap_or_default().to_owned();
     let settings = WebhookSettings {
@@ -546,6 +555,16 @@ fn reload(reader: &mut Reader<'_>) -> ReloadOn {
         _ => Err(String::new()),
     });
     reload.unwrap_or_default()
+}
+
+/// The text of the file.
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"));
+    }
+    Ok(text)
 }
 
 /// Names of hosts, as URLs have them.
