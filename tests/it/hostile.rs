@@ -125,7 +125,7 @@ fn nothing_in_a_name_commands_a_terminal_or_forges_a_line() {
     let checked = run(["rules", "check", rules]);
     for log in ["text", "json"] {
         let mut daemon = Daemon::start(&[&["--watch", logs, "--log", log][..], &common].concat(), &[]);
-        daemon.says("records that cannot be read");
+        daemon.says("forged");
         daemon.stop();
         let text = daemon.stderr();
         assert!(!commands(&text), "{text:?}");

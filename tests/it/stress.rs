@@ -180,7 +180,7 @@ fn names_that_do_not_resolve_for_a_while() {
 #[test]
 fn a_sink_that_never_answers_holds_up_nobody_else() {
     wait(async {
-        let script = vec![answer(500).after(Duration::from_secs(30)); 8];
+        let script = vec![answer(500).after(Duration::from_secs(30)); 5];
         let scene = Scene::new(script).await;
         let (url, file) = (scene.receiver.url(), scene.path("alerts"));
         scene.configure(&format!(
