@@ -363,12 +363,10 @@ mod tests {
         for expected in
             ["root: a link that leads out", "pipe.yml: not a regular file", "a/to-a: File system loop"]
         {
-            assert_eq!(
-                found.iter().filter(|fault| fault.contains(expected)).count(),
-                1,
-                "{expected}: {found:#?}"
-            );
+            assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}: {found:#?}");
         }
+        // Each link is looked at twice at most: where it stands, and behind another one.
+        assert!(found.len() <= 2 * names.len() * names.len(), "{}", found.len());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use wait4::Wait4;
 
 use crate::support::{
-    self, Daemon, USER_RULE, command, create_user, eventually, folder, log, run, run_with_input, user_rule,
+    Daemon, USER_RULE, command, create_user, eventually, folder, log, run, run_with_input, user_rule,
 };
 
 /// Rules of every cost, 25 to a file.
@@ -48,7 +48,7 @@ fn ten_thousand_rules_load_within_bounds() {
         path(&rules),
     ];
     let started = Instant::now();
-    let mut child = command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let used = child.wait4().unwrap();
     assert!(used.status.success());
     // Without optimisation, on a machine that does other things; optimised it takes a second or two.
@@ -164,7 +164,7 @@ fn metadata_is_refused_in_whatever_way_it_is_written() {
         "http://localhost.example/",
     ];
     for url in urls {
-        let ended = support::run(["run", "--watch", ".", "--webhook", url]);
+        let ended = run(["run", "--watch", ".", "--webhook", url]);
         assert_eq!(ended.code, Some(2), "{url}: {}", ended.stderr);
     }
 }
