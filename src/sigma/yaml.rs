@@ -309,7 +309,8 @@ impl Node {
         }
     }
 
-    fn size(&self) -> usize {
+    /// How many nodes it is, keys included.
+    pub(super) fn size(&self) -> usize {
         1 + match &self.data {
             Data::Null | Data::Scalar(_) => 0,
             Data::List(list) => list.iter().map(Node::size).sum(),
