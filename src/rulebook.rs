@@ -193,7 +193,7 @@ fn read_folder(folder: &Path, faults: &mut Vec<Fault>) -> Vec<RuleFile> {
                 entries.skip_current_dir();
             }
         } else if kind.is_dir() || !is_rule_name(entry.file_name()) {
-            continue;
+            // What a folder holds comes by itself, and other files are no rules.
         } else if leads_out(path) {
             faults.push(Fault::Outside(path.to_owned()));
         } else if kind.is_file() {

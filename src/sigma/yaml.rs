@@ -378,7 +378,7 @@ mod tests {
             ["*c"; 10].join(","),
             ["*d"; 10].join(",")
         );
-        let texts = format!("a: &a {}\nb: [{}]", "x".repeat(500_000), ["*a"; 10_000].join(","));
+        let texts = format!("a: &a {}\nb: [{}]", "x".repeat(500_000), vec!["*a"; 10_000].join(","));
         let deep = format!("a:\n  {}", "[".repeat(100_000));
         let cases = [
             ("a: 1\nb: [", 2, "not YAML"),
