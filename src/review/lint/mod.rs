@@ -130,7 +130,7 @@ impl Linter<'_> {
             let finding = document.finding(written.unwrap_or("rules"), "member_alerts", message);
             Finding { weight: Weight::Note, ..finding }
         };
-        members.filter(|member| !correlation.generate && !member.muted).map(|member| note(member)).collect()
+        members.filter(|member| !correlation.generate && !member.muted).map(note).collect()
     }
 }
 

@@ -3,6 +3,9 @@ use crate::sigma::compile;
 
 const HEAD: &str = "title: T\nid: 00000000-0000-4000-8000-000000000001\nlevel: low\nlogsource: {product: aws, service: cloudtrail}\ndetection:\n";
 
+/// Lines, and names of lints.
+type Told<'t> = &'t [(usize, &'t str)];
+
 /// Line and name of each finding.
 fn found(text: &str) -> Vec<(usize, String)> {
     let file = RuleFile { name: "x".into(), text: text.to_owned(), named: false };
@@ -15,7 +18,7 @@ fn found(text: &str) -> Vec<(usize, String)> {
 
 #[test]
 fn what_looks_wrong_is_told_with_its_line() {
-    let cases: [(&str, &[(usize, &str)]); 12] = [
+    let cases: [(&str, Told<'_>); 12] = [
         ("  s: {eventSource: iam.amazonaws.com, eventName: CreateUser}\n  condition: s\n", &[]),
         ("  s:\n    eventName: A\n    eventname: B\n  condition: s\n", &[(8, "unknown_field")]),
         (
@@ -114,7 +117,7 @@ fn filters_are_looked_at_where_they_stand() {
     let rule = format!("{HEAD}{RULE}");
     let retired = rule.replace("level: low", "status: deprecated");
     let first = rule.lines().count() + 1;
-    let cases: [(&str, &str, &str, &[(usize, &str)]); 13] = [
+    let cases: [(&str, &str, &str, Told<'_>); 13] = [
         (&rule, "any", "userIdentity.arn: x", &[]),
         (&rule, "any", "userIdentity.ARN: x", &[(7, "unknown_field")]),
         (&rule, "[T]", "eventname: CreateUser", &[(7, "unknown_field")]),

@@ -82,7 +82,7 @@ fn the_latest_first_sights_go() {
     let cases: [(usize, usize, &[&str], u64, u64); 4] =
         [(3, 3, &["u2", "u3"], 0, 0), (2, 3, &["u2"], 1, 0), (1, 3, &[], 2, 0), (3, 2, &["u2"], 0, 1)];
     for (held, seen, told, dropped, unseen) in cases {
-        let bounds = Bounds { held, seen, ..Bounds::default() };
+        let bounds = Bounds { seen, held, ..Bounds::default() };
         let (mut engine, stored, findings) = stepped(&rules, bounds, &calls);
         assert!(findings.is_empty(), "told before the watermark: {findings:?}");
         assert_eq!(evicted(&engine), [0, 0, dropped, 0], "{held} {seen}");
