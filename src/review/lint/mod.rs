@@ -48,7 +48,7 @@ pub enum Weight {
 pub struct Subject<'s> {
     /// The rules.
     pub rules: &'s [Rule],
-    /// The filters, and all others that narrow the rules.
+    /// Every filter that narrows them, wherever it stands.
     pub filters: &'s [Filter],
     /// Other rules that both may name.
     pub aside: &'s [Rule],
@@ -104,8 +104,8 @@ impl Linter<'_> {
             findings.push(document.finding("", "looks_at_everything", message.to_owned()));
         }
         // What filters have added is looked at where they stand.
-        let narrowing = self.subject.filters.iter().filter(|filter| filter.narrows.contains(&rule.id));
-        let added: usize = narrowing.map(|filter| filter.condition.selections.len()).sum();
+        let filters = self.subject.filters.iter().filter(|filter| filter.narrows.contains(&rule.id));
+        let added: usize = filters.map(|filter| filter.condition.selections.len()).sum();
         let own = condition.selections.len().saturating_sub(added);
         let mut scene = Scene::new(&condition.selections[..own]);
         scene.look_at_all(&condition.root);

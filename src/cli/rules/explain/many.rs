@@ -1,13 +1,13 @@
 //! What is about more than one event: what came of the events together, and each member on each of them.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
 use super::told::{as_json, as_text, lines, look, rule_json, title};
 use super::{Problem, Record, Records};
-use crate::alert::Alert;
+use crate::alert::{Alert, AlertId};
 use crate::detect::windows::EventHash;
 use crate::detect::{Detections, Finding, Verdict};
 use crate::review::explanation::{self, event_members};
@@ -16,6 +16,8 @@ use crate::sigma::{Condition, Rule};
 
 /// Records with a rule each that are explained; those that match come first, the others are counted.
 const MOST_EXPLAINED: usize = 20;
+/// Alerts that are listed; the others are counted.
+const MOST_ALERTS: usize = 20;
 
 /// A rule on a record, and how it came out.
 struct Part<'p> {
@@ -28,7 +30,8 @@ struct Part<'p> {
 /// What a detection is about: the rules whose hits it sees, the findings, the records.
 struct Whole<'w> {
     rule: &'w Rule,
-    findings: Vec<&'w Finding>,
+    /// Of each alert the last revision.
+    alerts: Vec<(AlertId, &'w Finding)>,
     /// Each with the number of its hits.
     members: Vec<(&'w Rule, u64)>,
     events: usize,
@@ -102,13 +105,14 @@ impl<'w> Whole<'w> {
         parts.sort_by_key(|part| part.record.index);
         let hits = |member: &&'w Rule| (*member, stream.hits.get(&member.id).copied().unwrap_or_default());
         let members = members.iter().map(hits).collect();
-        Ok(Self { rule, findings, members, events: records.indices().len(), parts, more })
+        Ok(Self { rule, alerts: alerts(findings), members, events: records.indices().len(), parts, more })
     }
 
     fn told(&self, records: &Records, json: bool) -> String {
         if json {
             return format!("{:#}\n", self.as_json());
         }
+        // All of them have been read before.
         let parts = self.parts.iter().filter_map(|part| as_text(part.rule, part.condition, part.record).ok());
         let mut text = lines(&self.head());
         parts.for_each(|part| text.push_str(&format!("\n{part}")));
@@ -123,17 +127,13 @@ impl<'w> Whole<'w> {
     /// What came of all records.
     fn head(&self) -> String {
         let mut text =
-            format!("{}\n{} event(s), {} alert(s)\n", title(self.rule), self.events, self.alerts().len());
-        for finding in self.alerts() {
-            let group = finding.names.iter().map(|name| &**name).zip(finding.values.iter());
-            let group: Vec<String> = group.map(|(name, value)| format!("{name} {value}")).collect();
-            text.push_str(&format!(
-                "  {} at {}: {} hit(s), {}\n",
-                Alert::id_of_finding(finding),
-                finding.time,
-                finding.count,
-                if group.is_empty() { "in one group".to_owned() } else { group.join(", ") },
-            ));
+            format!("{}\n{} event(s), {} alert(s)\n", title(self.rule), self.events, self.alerts.len());
+        for (id, finding) in self.alerts.iter().take(MOST_ALERTS) {
+            let group: String = group(finding).map(|(name, value)| format!(", {name} {value}")).collect();
+            text.push_str(&format!("  {id} at {}: {} hit(s){group}\n", finding.time, finding.count));
+        }
+        if let Some(more @ 1..) = self.alerts.len().checked_sub(MOST_ALERTS) {
+            text.push_str(&format!("  and {more} more\n"));
         }
         for (member, hits) in &self.members {
             text.push_str(&format!("  {hits} hit(s) of {}\n", member.title));
@@ -141,30 +141,33 @@ impl<'w> Whole<'w> {
         text
     }
 
-    /// One finding for each alert: its last revision.
-    fn alerts(&self) -> Vec<&'w Finding> {
-        let is_last = |at: &usize| {
-            let id = Alert::id_of_finding(self.findings[*at]);
-            !self.findings[at + 1..].iter().any(|later| Alert::id_of_finding(later) == id)
-        };
-        (0..self.findings.len()).filter(is_last).map(|at| self.findings[at]).collect()
-    }
-
     fn as_json(&self) -> Value {
-        let alert = |finding: &Finding| {
-            let group = finding.names.iter().map(|name| &**name).zip(finding.values.iter());
+        let alert = |(id, finding): &(AlertId, &Finding)| {
             json!({
-                "id": Alert::id_of_finding(finding).to_string(), "time": finding.time.to_string(),
-                "count": finding.count, "group": group.collect::<std::collections::BTreeMap<_, _>>(),
+                "id": id.to_string(), "time": finding.time.to_string(), "count": finding.count,
+                "group": group(finding).collect::<BTreeMap<_, _>>(),
             })
         };
         let member = |(rule, hits): &(&Rule, u64)| json!({ "rule": rule_json(rule), "hits": hits });
         let parts = self.parts.iter().filter_map(|part| as_json(part.rule, part.condition, part.record).ok());
         json!({
             "rule": rule_json(self.rule), "events": self.events,
-            "alerts": self.alerts().into_iter().map(alert).collect::<Vec<_>>(),
+            "alerts": self.alerts.iter().map(alert).collect::<Vec<_>>(),
             "members": self.members.iter().map(member).collect::<Vec<_>>(),
             "explained": parts.collect::<Vec<_>>(), "more": self.more,
         })
     }
+}
+
+/// Each alert once, in the order of their last revisions.
+fn alerts(findings: Vec<&Finding>) -> Vec<(AlertId, &Finding)> {
+    let known = findings.into_iter().map(|finding| (Alert::id_of_finding(finding), finding));
+    let known: Vec<(AlertId, &Finding)> = known.collect();
+    let last: HashMap<AlertId, usize> = known.iter().enumerate().map(|(at, (id, _))| (*id, at)).collect();
+    known.into_iter().enumerate().filter(|(at, (id, _))| last[id] == *at).map(|(_, alert)| alert).collect()
+}
+
+/// The names and values of a finding's group.
+fn group(finding: &Finding) -> impl Iterator<Item = (&str, &str)> {
+    finding.names.iter().map(|name| &**name).zip(finding.values.iter())
 }
