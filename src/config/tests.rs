@@ -1,4 +1,6 @@
 use super::*;
+use crate::alert::SinkTarget;
+use crate::sigma::Level;
 
 fn read(text: &str, variables: &[(&str, &str)], flags: Flags) -> Result<Config, ConfigError> {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

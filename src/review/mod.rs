@@ -11,5 +11,7 @@ pub mod explanation;
 pub mod fields;
 pub mod junit;
 pub mod lint;
+pub mod members;
 pub mod records;
+mod spelling;
 pub mod stream;
