@@ -179,7 +179,7 @@ enum OutputFormat {
 enum RulesCommand {
     /// Compiles rules and reports everything that is wrong with them, or looks wrong
     Check(RulesArgs),
-    /// Lists the rules that run
+    /// Lists the rules, and which of them are off
     List(RulesArgs),
     /// Shows what the rules cover: techniques of ATT&CK, controls of the CIS AWS Foundations Benchmark
     #[command(after_help = "With --json the answer is a layer for the ATT&CK Navigator.")]

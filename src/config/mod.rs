@@ -6,6 +6,7 @@
 
 mod reader;
 mod show;
+mod tuning;
 mod value;
 
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ use crate::alert::{
     Egress, Format, MOST_SINKS, Secret, SinkSettings, SinkTarget, Undecided, WebhookSettings,
 };
 use crate::decode;
-use crate::sigma::Level;
+use crate::sigma::{Level, Tuning};
 use reader::Reader;
 use value::{Data, Value};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub reload: ReloadOn,
     /// What the placeholders in rules stand for.
     pub values: Option<PathBuf>,
+    /// Which detections run and at which level, where it is not as their rules say.
+    pub tuning: Tuning,
     /// Where metrics and health are served.
     pub listen: Option<SocketAddr>,
     /// Where state is kept.
@@ -300,6 +303,7 @@ impl Config {
             keep_going: reader.flag("keep_going").unwrap_or(false),
             reload: reload(reader),
             values: reader.string("values").map(PathBuf::from),
+            tuning: tuning::tuning(reader),
             listen: reader.parsed("listen", "an address such as \"127.0.0.1:9187\""),
             state: reader.string("state").map(PathBuf::from),
             windows: windows(reader),
