@@ -11,5 +11,6 @@ pub mod explanation;
 pub mod fields;
 pub mod junit;
 pub mod lint;
+pub mod practice;
 pub mod records;
 pub mod stream;

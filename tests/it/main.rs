@@ -18,6 +18,7 @@ mod detections;
 mod live;
 mod over_many;
 mod queue;
+mod quiet;
 mod readme;
 mod reload;
 mod rules;

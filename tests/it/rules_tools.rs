@@ -263,3 +263,18 @@ fn coverage_is_a_table_and_a_layer() {
         assert!(technique["techniqueID"].as_str().unwrap().starts_with('T') && technique["score"].is_u64());
     }
 }
+
+#[test]
+fn the_readme_shows_the_coverage() {
+    let shown = run(["rules", "coverage", "--markdown"]).stdout;
+    let path = root().join("README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once("<!-- coverage -->\n").unwrap();
+    let (written, after) = rest.split_once("<!-- /coverage -->").unwrap();
+    if std::env::var_os("UPDATE_COVERAGE").is_some() {
+        let text = format!("{before}<!-- coverage -->\n{shown}<!-- /coverage -->{after}");
+        fs::write(&path, text).unwrap();
+        return;
+    }
+    assert_eq!(written, shown, "the tables of the README are out of date: review, then set UPDATE_COVERAGE=1");
+}

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::terminal::{self, complain, grouped, plain, print, say, table};
-use super::{Exit, ExplainArgs, ExportArgs, RulesArgs, RulesCommand, TestArgs};
+use super::{CoverageArgs, Exit, ExplainArgs, ExportArgs, RulesArgs, RulesCommand, TestArgs};
 use crate::rulebook::{Pack, Rulebook};
 use crate::sigma::{Rule, Tuning};
 
