@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::corpora::{LABEL, claim};
 use crate::corpus::{COMPANY, Company, Press};
 use crate::sections::{Bench, SEED};
-use crate::table::{Table, grouped, title};
+use crate::table::{Table, title};
 
 /// The hours of the corpus: at forty million events a day, over ten million events.
 pub const HOURS: usize = 6;
@@ -89,10 +89,10 @@ pub fn quiet(bench: &Bench) -> Result<()> {
         &format!("{} events of {COMPANY} accounts in {HOURS} hours, with the embedded pack as it is.", records),
     );
     let mut table = Table::new(&["level", "detection", "alerts", "per million"]);
-    let per_million = |count: usize| count as f64 * 1e6 / records as f64;
+    let per_million = |count: usize| rate(count, records);
     for ((level, title), count) in &counts {
         let rate = format!("{:.2}", per_million(*count));
-        table.row([level.clone(), title.clone(), grouped(*count as f64), rate]);
+        table.row([level.clone(), title.clone(), count.to_string(), rate]);
     }
     table.print(bench.style);
     for (levels, bound) in BOUNDS {
@@ -106,6 +106,12 @@ pub fn quiet(bench: &Bench) -> Result<()> {
     }
     println!();
     Ok(())
+}
+
+/// Alerts in a million events.
+#[expect(clippy::cast_precision_loss, reason = "a rate needs no more than a float holds")]
+fn rate(alerts: usize, records: u64) -> f64 {
+    alerts as f64 * 1e6 / records as f64
 }
 
 /// How many alerts there are, by level and title.

@@ -25,5 +25,6 @@ mod rules;
 mod rules_over_many;
 mod rules_tools;
 mod second_opinion;
+mod tuning;
 mod watch;
 mod windows;

@@ -76,6 +76,7 @@ impl Company {
 
     /// Appends an object in which each piece of work is done once in this account, be it rare or not; answers with
     /// its records.
+    #[allow(dead_code, reason = "a test takes it, the bench does not")]
     pub fn sample(&self, account: usize, out: &mut Vec<u8>) -> usize {
         let mut dice = Dice::new(self.seed, account as u64);
         let (_, text) = hour_of(0);
