@@ -20,6 +20,8 @@ static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/detections");
 pub struct Rulebook {
     /// Detections that run.
     pub rules: Vec<sigma::Rule>,
+    /// Filters that run.
+    pub filters: Vec<sigma::Filter>,
     /// What was wrong.
     pub faults: Vec<Fault>,
     /// Rules that do not run although nothing is wrong with them.
@@ -98,9 +100,9 @@ impl Rulebook {
         if pack == Pack::Named {
             parts.push(embedded().aside());
         }
-        let Compiled { rules, problems, skipped } = Part::join_tuned(parts, tuning);
+        let Compiled { rules, filters, problems, skipped } = Part::join_tuned(parts, tuning);
         faults.extend(problems.into_iter().map(Fault::Rule));
-        Self { rules, faults, skipped }
+        Self { rules, filters, faults, skipped }
     }
 
     /// The rule files themselves, of the pack, if wanted, and of the user's files and folders. What cannot be read is

@@ -10,7 +10,7 @@ use super::detection;
 use super::draft::{self, CorrelationError, Draft};
 use super::expression::{Condition, Expression};
 use super::extension::{self, ExtensionProblem, Owner};
-use super::filter::{self, Filter, FilterError};
+use super::filter::{self, FilterError};
 use super::item::ItemError;
 use super::rule::{Attempts, Extension, Level, Logic, Place, Rule};
 use super::values::Values;
@@ -105,7 +105,7 @@ pub(super) enum Body {
     Rule(Box<Rule>),
     /// A correlation; the logic of its rule is made when its members are known.
     Correlation(Box<Rule>, Draft),
-    Filter(Filter),
+    Filter(filter::Sketch),
     /// A rule or correlation that does not run.
     Absent(Absence),
 }
@@ -228,7 +228,7 @@ fn read(document: &Node, place: Place, values: &Values, faults: &mut Vec<Fault>)
             return None;
         }
         (true, false) => correlation(document, &names, &place, faults)?,
-        (false, true) => filter::read(document, &names, values, faults)?,
+        (false, true) => filter::read(document, &names, &place, values, faults)?,
         (false, false) => rule(document, &names, &place, values, faults)?,
     };
     let hash = hash(document, values, &placeholders);

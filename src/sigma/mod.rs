@@ -40,7 +40,7 @@ pub use document::{Absence, DocumentError};
 pub use draft::CorrelationError;
 pub use expression::{Condition, Expression, Number, Operator, Relation, Share, Test, TimePart};
 pub use extension::ExtensionProblem;
-pub use filter::FilterError;
+pub use filter::{Filter, FilterError};
 pub use item::{ItemError, modifier_name};
 pub use part::Part;
 pub use pattern::{Case, GlobPart, Globs, Words};
@@ -139,6 +139,8 @@ pub enum RuleError {
 pub struct Compiled {
     /// Detections that run, in the order of their files.
     pub rules: Vec<Rule>,
+    /// Filters that run, in the same order.
+    pub filters: Vec<Filter>,
     /// What was wrong, in the same order.
     pub problems: Vec<Problem>,
     /// Rules that do not run, and why.

@@ -41,7 +41,9 @@ struct Rule {
 pub fn make(folder: &Path, hours: usize, seed: u64) -> Result<u64> {
     let label = folder.join(LABEL);
     let recipe = format!("company, edition {EDITION}, {hours} hours, seed {seed}\n");
-    if let Some(records) = fs::read_to_string(&label).ok().and_then(|text| text.strip_prefix(&recipe)?.parse().ok()) {
+    if let Some(records) =
+        fs::read_to_string(&label).ok().and_then(|text| text.strip_prefix(&recipe)?.parse().ok())
+    {
         return Ok(records);
     }
     claim(folder)?;
@@ -75,7 +77,8 @@ pub fn make(folder: &Path, hours: usize, seed: u64) -> Result<u64> {
 /// Replays the corpus, prints the table and holds the bounds.
 pub fn quiet(bench: &Bench) -> Result<()> {
     let folder = bench.folder.join("company");
-    let records = make(&folder, HOURS, SEED).with_context(|| format!("{} cannot be made", folder.display()))?;
+    let records =
+        make(&folder, HOURS, SEED).with_context(|| format!("{} cannot be made", folder.display()))?;
     let alerts = bench.folder.join("company.ndjson");
     let status = Command::new(env!("CARGO_BIN_EXE_trailhound"))
         .args(["replay", "--quiet", "--output"])
@@ -86,7 +89,10 @@ pub fn quiet(bench: &Bench) -> Result<()> {
     title(
         bench.style,
         "Alerts over ordinary administration",
-        &format!("{} events of {COMPANY} accounts in {HOURS} hours, with the embedded pack as it is.", records),
+        &format!(
+            "{} events of {COMPANY} accounts in {HOURS} hours, with the embedded pack as it is.",
+            records
+        ),
     );
     let mut table = Table::new(&["level", "detection", "alerts", "per million"]);
     let per_million = |count: usize| rate(count, records);

@@ -6,6 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 use trailhound::detect::{evaluate, trace};
 use trailhound::event::Parser;
+use trailhound::review::calls::Side;
+use trailhound::review::members::{self, Answer};
 use trailhound::review::records;
 use trailhound::rulebook::{Pack, Rulebook};
 use walkdir::WalkDir;
@@ -54,6 +56,53 @@ fn no_event_of_a_fixture_is_taken_for_impossible() {
     let rules = folder(&[("all.yml", &rule)]);
     let checked = run(["rules", "check", &path_in(&rules, "")]);
     assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+}
+
+#[test]
+fn no_member_of_a_fixture_is_taken_for_impossible() {
+    each_record(|path, record| {
+        let event: Value = serde_json::from_slice(record).unwrap();
+        let text = |key: &str| event[key].as_str().unwrap_or_default();
+        for (key, side) in [("requestParameters", Side::Request), ("responseElements", Side::Response)] {
+            for member in event[key].as_object().into_iter().flat_map(|members| members.keys()) {
+                let answer = members::look(text("eventSource"), text("eventName"), side, member);
+                assert!(!matches!(answer, Answer::Doubtful(_)), "{} {member}: {answer:?}", path.display());
+            }
+        }
+    });
+}
+
+#[test]
+fn filters_are_checked_too() {
+    let filter = |rules: &str, selection: &str| {
+        format!(
+            "title: F\nid: 00000000-0000-4000-8000-000000000001\nlogsource: {{product: aws, service: cloudtrail}}\n\
+             filter:\n  rules: {rules}\n  f: {{{selection}}}\n  condition: not f\n"
+        )
+    };
+    for (rules, selection, code, told) in [
+        // One of the pack, which the user's folder may name.
+        ("[IAM user created]", "userIdentity.arn: x", 0, ""),
+        ("[IAM user created]", "eventName: DeleteUser", 1, "f.yml:6: warning: `f` selects nothing"),
+        (
+            "[IAM user created]",
+            "userIdentity.ARN: x",
+            1,
+            "f.yml:6: warning: `userIdentity` has no field `ARN`",
+        ),
+        (
+            "[IAM user created]",
+            "requestParameters.usrName: x",
+            1,
+            "f.yml:6: warning: `CreateUser` has no parameter `usrName`; is `userName` meant? (botocore ",
+        ),
+        ("[No such rule]", "userIdentity.arn: x", 2, "f.yml:5: "),
+    ] {
+        let folder = folder(&[("f.yml", &filter(rules, selection))]);
+        let checked = run(["rules", "check", &path_in(&folder, "")]);
+        assert_eq!(checked.code, Some(code), "{rules} {selection}: {}", checked.stderr);
+        assert!(checked.stderr.contains(told), "{told} in {}", checked.stderr);
+    }
 }
 
 /// Every record of the pack's cases.
@@ -276,5 +325,8 @@ fn the_readme_shows_the_coverage() {
         fs::write(&path, text).unwrap();
         return;
     }
-    assert_eq!(written, shown, "the tables of the README are out of date: review, then set UPDATE_COVERAGE=1");
+    assert_eq!(
+        written, shown,
+        "the tables of the README are out of date: review, then set UPDATE_COVERAGE=1"
+    );
 }

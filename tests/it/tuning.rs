@@ -27,7 +27,10 @@ fn replay(tuning: &str) -> (Option<i32>, Vec<Value>, String) {
 fn a_replay_heeds_the_configuration() {
     let cases: [(&str, &[&str]); 4] = [
         ("", &["user-created high"]),
-        ("[[tuning]]\ndetections = ['tag:cis.*']\nenabled = true\nlevel = 'low'", &["user-created high", "user-created-2 low"]),
+        (
+            "[[tuning]]\ndetections = ['tag:cis.*']\nenabled = true\nlevel = 'low'",
+            &["user-created high", "user-created-2 low"],
+        ),
         ("[[tuning]]\ndetections = ['user-created']\nlevel = 'critical'", &["user-created critical"]),
         (
             "[[tuning]]\ndetections = ['*']\nenabled = false\n[[tuning]]\ndetections = ['user-created-2']\nenabled = true",
@@ -39,7 +42,9 @@ fn a_replay_heeds_the_configuration() {
         assert_eq!(code, Some(0), "{stderr}");
         let mut told: Vec<String> = alerts
             .iter()
-            .map(|alert| format!("{} {}", alert["rule"]["id"].as_str().unwrap(), alert["level"].as_str().unwrap()))
+            .map(|alert| {
+                format!("{} {}", alert["rule"]["id"].as_str().unwrap(), alert["level"].as_str().unwrap())
+            })
             .collect();
         told.sort();
         assert_eq!(told, expected, "{tuning}");
@@ -58,9 +63,13 @@ fn another_level_shows_in_the_hashes_but_not_in_the_id() {
 
 #[test]
 fn what_selects_nothing_ends_the_program() {
-    let (code, _, stderr) = replay("\n[[tuning]]\ndetections = ['user-craeted', 'tag:nist']\nenabled = false");
+    let (code, _, stderr) =
+        replay("\n[[tuning]]\ndetections = ['user-craeted', 'tag:nist']\nenabled = false");
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.contains("config.toml:3: there is no detection `user-craeted`; did you mean `user-created`?"), "{stderr}");
+    assert!(
+        stderr.contains("config.toml:3: there is no detection `user-craeted`; did you mean `user-created`?"),
+        "{stderr}"
+    );
     assert!(stderr.contains("config.toml:3: there is no detection `tag:nist`"), "{stderr}");
 }
 
@@ -69,10 +78,13 @@ fn rules_that_are_off_are_listed_and_tested() {
     let files = rules();
     let folder = path_in(&files, "rules");
     let listed: Value = serde_json::from_str(&run(["rules", "list", &folder, "--json"]).stdout).unwrap();
-    let enabled: Vec<_> = listed.as_array().unwrap().iter().map(|rule| rule["enabled"].as_bool().unwrap()).collect();
+    let enabled: Vec<_> =
+        listed.as_array().unwrap().iter().map(|rule| rule["enabled"].as_bool().unwrap()).collect();
     assert_eq!(enabled, [false, true]);
     let checked = run(["rules", "check", &folder]);
-    assert!(checked.stdout.starts_with("2 rule(s) compile, 0 error(s), ") && checked.stdout.contains(", 1 off, "));
+    assert!(
+        checked.stdout.starts_with("2 rule(s) compile, 0 error(s), ") && checked.stdout.contains(", 1 off, ")
+    );
     let cases = path_in(&files, "cases");
     for name in ["on/hit-a.json", "on/miss-a.json", "off/hit-a.json", "off/miss-a.json"] {
         let event = create_user("e1");

@@ -3,15 +3,16 @@
 use serde_json::json;
 
 use super::{Exit, RulesArgs, complain_of, grouped, off, open, plain, print, say};
-use crate::review::lint::{Finding, Weight, lint};
+use crate::review::lint::{Finding, Subject, Weight, lint};
 use crate::rulebook::Rulebook;
 use crate::sigma::Rule;
 
 /// Compiles rules and reports everything that is wrong with them, or looks wrong.
 pub(super) fn check(args: &RulesArgs) -> Exit {
     let book = open(&args.paths, args.values.as_deref());
-    let findings =
-        lint(&book.rules, &pack_beside(args), &Rulebook::files(&args.paths, args.paths.is_empty()));
+    let files = Rulebook::files(&args.paths, args.paths.is_empty());
+    let aside = pack_beside(args);
+    let findings = lint(Subject { rules: &book.rules, filters: &book.filters, aside: &aside, files: &files });
     let warnings = findings.iter().filter(|finding| finding.weight == Weight::Warning).count();
     let answer = if args.json {
         format!("{:#}\n", as_json(&book, &findings))

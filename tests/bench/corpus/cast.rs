@@ -218,7 +218,16 @@ pub(super) struct Session<'s> {
 
 impl<'s> Session<'s> {
     pub(super) fn of(role: &'s str, address: String) -> Self {
-        Self { path: "", role, name: String::new(), address, agent: "", delivery: "", by: String::new(), tail: "" }
+        Self {
+            path: "",
+            role,
+            name: String::new(),
+            address,
+            agent: "",
+            delivery: "",
+            by: String::new(),
+            tail: "",
+        }
     }
 
     pub(super) fn actor(self, account: &str, hour: &str, dice: &mut Dice) -> Actor {

@@ -12,8 +12,8 @@ use clap::ValueEnum;
 
 use crate::contest::{Contender, Samples, contest};
 use crate::corpora::{Corpus, Recipe, Size, Total};
-use crate::{quiet, rules};
 use crate::table::Style;
+use crate::{quiet, rules};
 
 /// The seed of everything that is made up.
 pub const SEED: u64 = 1;

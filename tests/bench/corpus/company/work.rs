@@ -77,7 +77,11 @@ impl Work {
             _ => None,
         };
         let accounts = if only.is_some() { 1 } else { u32::try_from(ACCOUNTS).expect("accounts are few") };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are small and positive")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "rates are small and positive"
+        )]
         let often = (often * 1e6 / f64::from(accounts)) as u64;
         Self { who, often, only, seconds, steps: Vec::new() }
     }
