@@ -72,6 +72,13 @@ impl Cast {
         Self(Profile::ALL.iter().copied().map(&mut actors).collect())
     }
 
+    /// Gives the callers of a profile the addresses that go with their names.
+    pub(super) fn seat(&mut self, profile: Profile, address: impl Fn(&str) -> String) {
+        for actor in &mut self.0[profile as usize] {
+            actor.address = address(actor.arn.rsplit('/').next().unwrap_or_default());
+        }
+    }
+
     /// One caller of a profile.
     pub(super) fn one(&self, profile: Profile, dice: &mut Dice) -> &Actor {
         let actors = &self.0[profile as usize];

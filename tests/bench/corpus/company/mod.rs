@@ -7,7 +7,7 @@
 mod staff;
 mod work;
 
-use super::cast::Cast;
+use super::cast::{Cast, Profile};
 use super::dice::{BASE64, Dice, HEX};
 use super::estate::{Estate, REGIONS};
 use super::record::{Author, Sort};
@@ -54,7 +54,8 @@ impl Company {
         let (begins, text) = hour_of(hour);
         let place = self.place(account, &text);
         let mut page = Page::begin(out);
-        let cast = Cast::new(place.estate, &text, &mut dice);
+        let mut cast = Cast::new(place.estate, &text, &mut dice);
+        cast.seat(Profile::Person, staff::office);
         for _ in 0..ORDINARY * SIZES[account % SIZES.len()] / 100 * self.bulk / 100 {
             let scene = Scene { moment: Moment::Within(dice.below(12) * 5), ..place.scene() };
             self.author.write(Sort::Ordinary, &cast, &scene, &mut dice, page.next());
@@ -143,7 +144,9 @@ impl<'p> Place<'p> {
     /// Does a piece of work once: one caller, one thing that it is about, one call after the other.
     fn perform(&self, work: &Work, dice: &mut Dice, page: &mut Page<'_>) {
         let own = dice.word(HEX, 8);
-        let neighbour = &self.company[dice.below(self.company.len())].account;
+        let others = self.company.iter().filter(|other| other.account != self.estate.account);
+        let neighbour = others.skip(dice.below(self.company.len() - 1)).map(|other| &other.account).next();
+        let neighbour = neighbour.expect("a company has more than one account");
         let actor = staff::actor(work.who, self.estate, &own, self.hour, dice);
         let repeats: Vec<(&Step, usize)> = work.steps.iter().map(|step| (step, step.times(dice))).collect();
         let calls: usize = repeats.iter().map(|(_, times)| times).sum();

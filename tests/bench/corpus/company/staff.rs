@@ -138,7 +138,7 @@ fn session(role: &Role, account: &str, own: &str, person: &str, hour: &str, dice
 }
 
 /// The way out to the internet of the office where somebody sits.
-fn office(person: &str) -> String {
+pub(super) fn office(person: &str) -> String {
     let seat: usize = person.bytes().map(usize::from).sum();
     format!("198.51.100.{}", 4 + seat % 4)
 }
