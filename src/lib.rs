@@ -21,7 +21,7 @@
 //! | [`fetch`] | what a store of objects is |
 //! | [`folder`] | log files in the file system |
 //! | [`alert`] | the alert document, its id, sinks |
-//! | [`state`] | the commit: when effects are final; what is found over more than one event |
+//! | [`state`] | the commit: when effects are final, and what outlives the program; what is found over more than one event |
 //! | [`horizon`] | up to when events are no longer awaited |
 //! | [`worker`] | one object in, its alerts out |
 //! | [`intake`] | whether more may be received |
@@ -90,8 +90,7 @@
 //!
 //! # What is deliberately absent
 //!
-//! Windows and first sights are in memory only; durable state, replay from S3, integrity checks and dead
-//! letters answer that they are not available.
+//! Replay from S3 and integrity checks answer that they are not available.
 
 pub mod admin;
 pub mod alert;

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::detect::{Detections, Evidence};
 use crate::replay::{self, Source};
-use crate::state::{Gathered, Windows};
+use crate::state::{Gathered, OpenError, Seeding, Windows};
 use crate::worker::Inspection;
 
 /// How often progress is told.
@@ -42,6 +42,32 @@ pub enum SeedError {
     /// The evidence could not be kept.
     #[error("what is to be learnt cannot be sorted")]
     Sorting(#[source] io::Error),
+    /// The state could not be written.
+    #[error("what was learnt cannot be kept")]
+    State(#[source] OpenError),
+}
+
+/// Has a state go on from archives that were just replayed, until `stop` is set. Computes for as long as that takes.
+///
+/// # Errors
+/// Something cannot be read, or kept.
+pub fn teach(
+    sources: &[Source],
+    inspection: &Arc<Inspection>,
+    jobs: usize,
+    seeding: &mut Seeding,
+    stop: &Arc<AtomicBool>,
+) -> Result<(), SeedError> {
+    let mut written = Ok(());
+    let mut take = |evidence: Vec<Evidence>| {
+        if written.is_ok() {
+            written = seeding.seen(Gathered { evidence, by: Arc::clone(inspection) });
+        }
+    };
+    let mut progress = |_: &replay::Summary, _: usize| {};
+    let (_, taken) = replay::gather(sources, inspection, jobs, stop, &mut progress, &mut take);
+    taken.map_err(SeedError::Sorting)?;
+    written.map_err(SeedError::State)
 }
 
 /// Has the windows of an inspection learn from archives, until `stop` is set. Computes for as long as that takes.

@@ -159,8 +159,10 @@ struct ReplayArgs {
     /// Delivers alerts to the configured sinks, too
     #[arg(long)]
     deliver: bool,
-    /// Folder for durable state (not available in this version)
+    /// State folder of a daemon, which then goes on from here: what was told is not raised again, windows and first
+    /// sights go on. Takes whole archives
     #[arg(long, value_name = "DIR")]
+    #[arg(conflicts_with_all = ["diff", "from", "to", "account", "region"])]
     state: Option<PathBuf>,
     /// Shows neither progress nor summary
     #[arg(long)]

@@ -18,7 +18,12 @@ use super::{Exit, OutputFormat, ReplayArgs};
 use crate::alert::Alert;
 use crate::daemon::{Ending, Signals};
 use crate::folder;
+use crate::clock::Clock;
+use crate::config::Config;
 use crate::reload;
+use crate::seed;
+use crate::state::Seeding;
+use crate::worker::Inspection;
 use crate::replay::{self, Audience, Comparison, Difference, Remark, Sets, Source, Summary, Window};
 
 /// Remarks that the summary on a terminal lists; the file has them all.
@@ -33,10 +38,11 @@ pub(super) fn replay(args: &ReplayArgs) -> Exit {
 }
 
 fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
-    if args.state.is_some() {
-        return Err(super::unavailable("--state"));
-    }
     let sources = sources(&args.sources)?;
+    if args.state.is_some() && sources.contains(&Source::Stdin) {
+        complain("--state reads its sources twice, and standard input can be read once only");
+        return Err(Exit::USAGE);
+    }
     let window = window(args)?;
     let config = terminal::configuration(args.config.as_deref(), args.detections.flags())?;
     terminal::log(&config, "warn");
@@ -55,6 +61,7 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
         say(&format!("events: {window}"));
     }
     refuse_overlap(&sources, args)?;
+    let seeding = args.state.as_deref().map(|folder| seeding(folder, &config, &sets)).transpose()?;
     let output = Output::open(args, &sets)?;
     let runtime = terminal::runtime()?;
     let stop = Stop::default();
@@ -66,9 +73,9 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
 
     let jobs =
         args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let mut audience = Teller { output, deliverer, progress: Progress::new(args.quiet) };
+    let mut audience = Teller { output, deliverer, seeding, progress: Progress::new(args.quiet) };
     let (mut summary, told) = replay::replay(&sources, &sets, &window, jobs, &stop.flag, &mut audience);
-    let Teller { mut output, deliverer, mut progress } = audience;
+    let Teller { mut output, deliverer, seeding, mut progress } = audience;
     progress.clear();
     let told = told.and_then(|()| output.finish(summary.diff.as_ref(), &sets));
     summary.interrupted |= told.is_err();
@@ -86,7 +93,42 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
         write_summary(path, &summary)?;
     }
     told.map_err(|error| terminal::not_written(&output.name, &error))?;
+    if let (Some(seeding), Sets::One(set)) = (seeding, &sets) {
+        teach(seeding, &sources, set, jobs, &summary, &stop.flag)?;
+    }
     Ok(exit(&summary, args, stop.signal.load(Ordering::Relaxed)))
+}
+
+/// The state of a daemon, to be taught.
+fn seeding(folder: &Path, config: &Config, sets: &Sets) -> Result<Seeding, Exit> {
+    let Sets::One(set) = sets else { return Err(Exit::USAGE) };
+    Seeding::open(folder, Arc::clone(set), config.windows.lateness, Clock::system()).map_err(|error| {
+        complain(&format!("{:#}", anyhow::Error::from(error)));
+        Exit::USAGE
+    })
+}
+
+/// Has a state go on from what was replayed, if all of it was.
+fn teach(
+    mut seeding: Seeding,
+    sources: &[Source],
+    set: &Arc<Inspection>,
+    jobs: usize,
+    summary: &Summary,
+    stop: &Arc<AtomicBool>,
+) -> Result<(), Exit> {
+    if summary.is_complete() && !summary.interrupted {
+        let learnt = seed::teach(sources, set, jobs, &mut seeding, stop);
+        learnt.map_err(|error| not_kept(&anyhow::Error::from(error)))?;
+    } else {
+        complain("the replay is incomplete: the state knows the alerts that were told, but windows do not go on from it");
+    }
+    seeding.finish().map_err(|error| not_kept(&anyhow::Error::from(error)))
+}
+
+fn not_kept(error: &anyhow::Error) -> Exit {
+    complain(&format!("{error:#}"));
+    Exit::INCOMPLETE
 }
 
 /// Refuses to write over what is to be read, or into a folder where it would be read.
@@ -194,6 +236,7 @@ fn exit(summary: &Summary, args: &ReplayArgs, signal: u8) -> Exit {
 struct Teller {
     output: Output,
     deliverer: Option<Deliverer>,
+    seeding: Option<Seeding>,
     progress: Progress,
 }
 
@@ -203,6 +246,9 @@ impl Audience for Teller {
         self.output.write(alert)?;
         if let Some(deliverer) = &mut self.deliverer {
             deliverer.send(alert);
+        }
+        if let Some(seeding) = &mut self.seeding {
+            seeding.told(alert).map_err(io::Error::other)?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod committer;
 mod disk;
 mod keeper;
 mod outbox;
+mod seeding;
 mod windows;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +31,7 @@ use crate::worker::Inspection;
 pub use committer::{Committer, Opened, open};
 pub use disk::{Dead, DeadKind, DeadObject, DoneObject, Graveyard, ObjectId, OpenError, WAIT, Wanted};
 pub use keeper::Keeper;
+pub use seeding::Seeding;
 pub use windows::Windows;
 
 use disk::Objects;

@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 use crate::support::ministack::{Trail, ministack};
 use crate::support::{self, Daemon, create_user, gzip, ids, log, trail, trail_ids, user_rule, wait};
 
-const KEY: &str = "AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/01/111122223333_CloudTrail_us-east-1_20260301T1005Z_abcdefghij012345.json.gz";
+pub const KEY: &str = "AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/01/111122223333_CloudTrail_us-east-1_20260301T1005Z_abcdefghij012345.json.gz";
 
 /// Every file of the quick start's archive: its key and its bytes.
 fn archive() -> Vec<(String, Vec<u8>)> {
@@ -157,7 +157,7 @@ fn events_inline_through_event_bridge() {
     });
 }
 
-fn s3_record(bucket: &str, key: &str) -> Value {
+pub fn s3_record(bucket: &str, key: &str) -> Value {
     json!({"eventVersion": "2.5", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
         "eventTime": "2026-03-01T10:05:07.123Z", "s3": {"bucket": {"name": bucket}, "object": {"key": key}}})
 }

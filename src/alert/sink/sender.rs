@@ -32,8 +32,9 @@ const OPTIONAL_BYTES: usize = 64 << 20;
 const DOWN_AFTER: u32 = 3;
 /// A pause, or a delivery without an end, of this length is the same as being down.
 const LONG: Duration = Duration::from_mins(1);
-/// Times that an alert fails while others pass, after which it counts as refused.
+/// Times that an alert fails while others pass, and how long that goes on, after which it counts as refused.
 const MOST_ALONE: u32 = 10;
+const LONG_ALONE: Duration = Duration::from_mins(30);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const MOST_WAIT: Duration = Duration::from_mins(1);
 const ALONE_MOST_WAIT: Duration = Duration::from_mins(5);
@@ -204,6 +205,8 @@ struct Job {
     backoff: Backoff,
     /// How many the sink had taken at the last failure.
     failed_at: Option<u64>,
+    /// When it failed for the first time.
+    failed_since: Option<Instant>,
     /// Failures between which the sink took others.
     alone: u32,
     /// There while it is under way.
@@ -392,9 +395,10 @@ impl Sender {
         let name = self.settings.name.as_str();
         let alone = job.failed_at.is_some_and(|taken| taken < self.taken);
         job.failed_at = Some(self.taken);
+        let since = *job.failed_since.get_or_insert_with(Instant::now);
         if alone {
             job.alone += 1;
-            if job.alone >= MOST_ALONE {
+            if job.alone >= MOST_ALONE && since.elapsed() >= LONG_ALONE {
                 self.metrics.delivery(name, "refused");
                 error!(sink = name, alert = %job.alert.id, reason, "alert given up: it fails while others pass");
                 return self.settled(job, Outcome::Refused(format!("fails while others pass: {reason}")));
@@ -467,7 +471,7 @@ impl Sender {
 impl Job {
     fn new(alert: Arc<Alert>) -> Self {
         let backoff = Backoff::new(FIRST_WAIT, ALONE_MOST_WAIT);
-        Self { alert, due: Instant::now(), backoff, failed_at: None, alone: 0, turn: None }
+        Self { alert, due: Instant::now(), backoff, failed_at: None, failed_since: None, alone: 0, turn: None }
     }
 }
 

@@ -96,14 +96,23 @@ impl Group {
         self.excerpts.insert(at, Excerpt { row, text });
     }
 
-    /// Drops the texts about more rows than an alert lists: the oldest, but not the only one of a member.
+    /// Drops the texts about more rows of a period than an alert lists: the oldest, but not the only one of a member.
     pub(super) fn trim(&mut self, owner: Owner<'_>, output: &mut Output) {
-        while self.excerpts.len() > LISTED {
-            let of = |excerpt: &Excerpt| excerpt.row.member;
-            let is_only =
-                |excerpt: &Excerpt| self.excerpts.iter().filter(|other| of(other) == of(excerpt)).count() < 2;
-            let at = self.excerpts.iter().position(|excerpt| !is_only(excerpt)).unwrap_or(0);
-            self.drop_excerpt(at, owner, output);
+        let mut at = 0;
+        while let Some(first) = self.excerpts.get(at) {
+            let end = first.row.time.period(owner.ask.period).plus(owner.ask.period);
+            let period = &self.excerpts[at..];
+            let period = &period[..period.partition_point(|excerpt| excerpt.row.time < end)];
+            if period.len() <= LISTED {
+                at += period.len();
+                continue;
+            }
+            let has_later = |place: usize| {
+                let of = |excerpt: &Excerpt| excerpt.row.member;
+                period[place + 1..].iter().any(|later| of(later) == of(&period[place]))
+            };
+            let place = (0..period.len()).find(|place| has_later(*place)).unwrap_or(0);
+            self.drop_excerpt(at + place, owner, output);
         }
     }
 

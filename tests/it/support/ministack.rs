@@ -271,6 +271,24 @@ impl Trail {
         request.send().await.unwrap();
     }
 
+    /// Receives what there is, and leaves it to come back in a second.
+    pub async fn receive(&self) {
+        let started = std::time::Instant::now();
+        loop {
+            let request = self.stack.sqs.receive_message().queue_url(&self.queue).visibility_timeout(1);
+            if request.send().await.unwrap().messages.is_some_and(|messages| !messages.is_empty()) {
+                return;
+            }
+            assert!(started.elapsed() < super::DEADLINE, "nothing to receive");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The bucket announces nothing from now on.
+    pub async fn forget_notifications(&self) {
+        self.notify(NotificationConfiguration::builder()).await;
+    }
+
     /// Sends a message to the queue.
     pub async fn send(&self, body: &str) {
         self.stack.sqs.send_message().queue_url(&self.queue).message_body(body).send().await.unwrap();

@@ -91,6 +91,8 @@ struct Shared {
     script: Mutex<VecDeque<Answer>>,
     /// Whatever has this text in it gets this answer.
     dislikes: Mutex<Option<(&'static str, Answer)>>,
+    /// So many of a hundred requests get this answer, and all of them late.
+    mood: Mutex<Option<(u8, Answer, Duration)>>,
     requests: Mutex<Vec<Request>>,
 }
 
@@ -102,6 +104,11 @@ impl Receiver {
     /// From now on whatever has this text in it gets this answer.
     pub fn dislike(&self, text: &'static str, answer: Answer) {
         *self.shared.dislikes.lock().unwrap() = Some((text, answer));
+    }
+
+    /// From now on so many of a hundred requests get this answer, and all of them one after this time.
+    pub fn moody(&self, percent: u8, answer: Answer, delay: Duration) {
+        *self.shared.mood.lock().unwrap() = Some((percent, answer, delay));
     }
 
     /// On a given port, to come up where nothing was before.
@@ -146,9 +153,14 @@ impl Drop for Receiver {
 async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     let body = String::from_utf8(body.to_vec()).unwrap();
     let disliked = shared.dislikes.lock().unwrap().clone().filter(|(text, _)| body.contains(text));
-    let answer = match disliked {
-        Some((_, answer)) => answer,
-        None => shared.script.lock().unwrap().pop_front().unwrap_or_else(|| answer(200)),
+    let mood = shared.mood.lock().unwrap().clone();
+    let answer = match (disliked, mood) {
+        (Some((_, answer)), _) => answer,
+        (None, Some((percent, bad, delay))) => {
+            let good = fastrand::u8(0..100) >= percent;
+            if good { answer(200).after(delay) } else { bad.after(delay) }
+        }
+        (None, None) => shared.script.lock().unwrap().pop_front().unwrap_or_else(|| answer(200)),
     };
     shared.requests.lock().unwrap().push(Request {
         at: Instant::now(),

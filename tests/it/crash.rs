@@ -1,0 +1,262 @@
+//! Nothing lost, nothing doubled: the daemon is killed over and over while it works off a queue, and in the end the
+//! receiver must have every alert that one undisturbed replay of the same objects gives, and no other.
+//!
+//! With every `cargo test` a few deaths; a long run counts them in `TRAILHOUND_DEATHS`, see `tests/README.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::queue::s3_record;
+use crate::support::ministack::{Trail, ministack};
+use crate::support::receiver::{Receiver, answer};
+use crate::support::{self, Daemon, gzip, log, wait};
+
+/// Deliveries that may be under way, or have ended and are not noted yet, when the daemon dies: as the README says.
+const UNNOTED: usize = 64;
+
+/// Single events; five failed sign-ins by one user; a refused call once an hour; regions for the first time, which wait
+/// for the watermark; and users with fewer than two deletions, which wait for it, too.
+const RULES: &str = "
+title: Key deleted
+id: key
+name: key
+logsource: {product: aws, service: cloudtrail}
+detection: {s: {eventName: DeleteKey}, condition: s}
+---
+title: Sign-in failed
+id: failed
+name: failed
+logsource: {product: aws, service: cloudtrail}
+detection: {s: {eventName: ConsoleLogin}, condition: s}
+---
+title: Refused
+id: refused
+logsource: {product: aws, service: cloudtrail}
+detection: {s: {errorCode: AccessDenied}, condition: s}
+trailhound: {group: {by: [userIdentity.userName], period: 1h}}
+---
+title: Brute force
+id: brute-force
+correlation:
+  type: event_count
+  rules: [failed]
+  group-by: [userIdentity.userName]
+  timespan: 10m
+  condition: {gte: 5}
+  generate: true
+---
+title: New region
+id: region
+logsource: {product: aws, service: cloudtrail}
+detection: {s: {eventName: RunInstances}, condition: s}
+trailhound: {first_seen: {of: awsRegion, by: [userIdentity.userName], learn: 10m, forget: 30d}}
+---
+title: Lonely
+id: lonely
+correlation:
+  type: event_count
+  rules: [key]
+  group-by: [userIdentity.userName]
+  timespan: 1h
+  condition: {lt: 2}
+  generate: true
+";
+
+/// The rules that need nothing but one event.
+fn single_rules() -> &'static str {
+    &RULES[..RULES.find("---\ntitle: Refused").unwrap()]
+}
+
+/// How a run is disturbed.
+#[derive(Clone, Copy)]
+struct Plan {
+    objects: usize,
+    deaths: usize,
+    /// By which signal the daemons end.
+    signal: &'static str,
+    daemons: usize,
+    /// How many of a hundred deliveries the receiver fails.
+    failures: u8,
+    rules: &'static str,
+}
+
+/// How many deaths this run shall have, if it is a long one.
+fn deaths(short: usize, long: fn(usize) -> usize) -> (usize, usize) {
+    let wanted = std::env::var("TRAILHOUND_DEATHS").ok().and_then(|text| text.parse().ok());
+    wanted.map_or((60, short), |wanted| (500, long(wanted)))
+}
+
+/// A log file whose events lie within one hour, far from the order of files.
+fn object(number: usize, objects: usize) -> Vec<u8> {
+    let event = |index: usize| {
+        let turn = (number * 7919 + index * 104_729) % (objects * 6);
+        let (minute, second) = (turn * 50 / (objects * 6), turn % 60);
+        let user = format!("user-{}", if turn % 5 == 0 { turn / 5 } else { turn / 5 % 6 });
+        let more = match turn % 5 {
+            0 => r#""eventName":"DeleteKey""#.to_owned(),
+            1 | 2 => r#""eventName":"ConsoleLogin""#.to_owned(),
+            3 => r#""eventName":"ListUsers","errorCode":"AccessDenied""#.to_owned(),
+            _ => format!(r#""eventName":"RunInstances","awsRegion":"region-{}""#, turn % 7),
+        };
+        format!(
+            r#"{{"eventTime":"2026-03-01T10:{minute:02}:{second:02}Z","eventID":"{number}-{index}","recipientAccountId":"111122223333","userIdentity":{{"type":"IAMUser","userName":"{user}"}},{more}}}"#
+        )
+    };
+    gzip(&log(&(0..6).map(event).collect::<Vec<_>>()))
+}
+
+/// An event of another day, behind which all of the first day is settled, and which itself waits for nothing.
+fn last_object() -> Vec<u8> {
+    let event = r#"{"eventTime":"2026-03-03T10:00:00Z","eventID":"last","recipientAccountId":"1","errorCode":"AccessDenied","userIdentity":{"type":"IAMUser","userName":"last"}}"#;
+    gzip(&log(&[event.to_owned()]))
+}
+
+fn key(number: usize) -> String {
+    format!("AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/01/object-{number:04}.json.gz")
+}
+
+/// The ids that a replay of all objects gives.
+fn expected(plan: Plan, rules: &str) -> BTreeSet<String> {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..plan.objects {
+        fs::write(folder.path().join(format!("{number}.json.gz")), object(number, plan.objects)).unwrap();
+    }
+    fs::write(folder.path().join("last.json.gz"), last_object()).unwrap();
+    let replayed = support::run([
+        "replay",
+        folder.path().to_str().unwrap(),
+        "--no-default-detections",
+        "--detections",
+        rules,
+    ]);
+    let alerts = replayed.alerts();
+    assert!(replayed.code == Some(0) && alerts.len() > plan.objects, "{}", replayed.stderr);
+    let ids = support::ids(&alerts);
+    let rules: BTreeSet<&str> = alerts.iter().map(|alert| alert["rule"]["id"].as_str().unwrap()).collect();
+    assert_eq!(rules.len(), plan.rules.matches("title:").count(), "every rule has something to tell: {rules:?}");
+    ids
+}
+
+/// A daemon with a state of its own; what the one before it held comes back soon.
+fn start(trail: &Trail, receiver: &Receiver, rules: &str, state: &str) -> (Daemon, tempfile::TempDir) {
+    let config = "[[queue]]\nurl = \"{queue}\"\nvisibility = \"3s\"\nbuckets = [{ name = \"{bucket}\" }]\n";
+    let webhook = receiver.url();
+    let args = ["--no-default-detections", "--detections", rules, "--webhook", &webhook, "--state", state];
+    trail.daemon_with(config, &args)
+}
+
+/// What of an alert may differ from one delivery to the next.
+fn lasting(body: &Value) -> Value {
+    let mut body = body.clone();
+    for key in ["detected_at", "origin", "revision"] {
+        body.as_object_mut().unwrap().remove(key);
+    }
+    for event in body["events"].as_array_mut().into_iter().flatten() {
+        event.as_object_mut().unwrap().remove("origin");
+    }
+    body
+}
+
+/// Puts the objects one by one over the time of the run; some of them are announced twice.
+async fn put(trail: &Trail, plan: Plan, pause: Duration) {
+    for number in 0..plan.objects {
+        trail.put(&key(number), object(number, plan.objects)).await;
+        if number % 7 == 0 {
+            trail.send(&json!({"Records": [s3_record(&trail.name, &key(number / 2))]}).to_string()).await;
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Carries out a plan; answers with how often an id came again.
+async fn carry_out(plan: Plan) -> usize {
+    let rules = tempfile::tempdir().unwrap();
+    fs::write(rules.path().join("rules.yml"), plan.rules).unwrap();
+    let rules = rules.path().to_str().unwrap();
+    let expected = expected(plan, rules);
+    let trail = ministack().await.trail_with(2, 1_000).await;
+    trail.notify_queue().await;
+    let receiver = Receiver::start(vec![]).await;
+    receiver.moody(plan.failures, answer(500), Duration::from_millis(15));
+    let state = tempfile::tempdir().unwrap();
+    let states: Vec<String> = (0..plan.daemons).map(|daemon| support::path_in(&state, &daemon.to_string())).collect();
+    let mut daemons: Vec<_> = states.iter().map(|state| start(&trail, &receiver, rules, state)).collect();
+
+    let mut random = fastrand::Rng::with_seed(7);
+    let life = Duration::from_millis(700);
+    let pause = life * u32::try_from(plan.deaths).unwrap() / u32::try_from(plan.objects).unwrap();
+    let disturb = async {
+        for death in 0..plan.deaths {
+            tokio::time::sleep(life.mul_f64(2.0 * random.f64())).await;
+            let turn = death % plan.daemons;
+            daemons[turn].0.signal(plan.signal);
+            daemons[turn].0.ended();
+            daemons[turn] = start(&trail, &receiver, rules, &states[turn]);
+        }
+    };
+    tokio::join!(put(&trail, plan, pause), disturb);
+    trail.drained().await;
+    receiver.moody(0, answer(500), Duration::ZERO);
+    trail.put("AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/03/last.json.gz", last_object()).await;
+
+    let received = || {
+        let taken = receiver.requests().into_iter().filter(|request| request.status == 200);
+        taken.map(|request| request.alert()).collect::<Vec<_>>()
+    };
+    let started = Instant::now();
+    while support::ids(&received()).len() < expected.len() && started.elapsed() < support::DEADLINE {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for (daemon, _) in &mut daemons {
+        assert_eq!(daemon.stop().code(), Some(143), "{}", daemon.stderr());
+        assert!(daemon.stderr().contains("the ledger balances"), "{}", daemon.stderr());
+    }
+    let received = received();
+    let ids = support::ids(&received);
+    let (lost, strange): (Vec<_>, Vec<_>) = (expected.difference(&ids).collect(), ids.difference(&expected).collect());
+    assert!(lost.is_empty() && strange.is_empty(), "lost: {lost:?}, not expected: {strange:?}");
+    let mut first: BTreeMap<&str, Value> = BTreeMap::new();
+    for alert in &received {
+        let body = lasting(alert);
+        let before = first.entry(alert["id"].as_str().unwrap()).or_insert_with(|| body.clone());
+        assert_eq!(*before, body, "one id, one content");
+    }
+    let again = received.len() - ids.len();
+    eprintln!(
+        "{} deaths by {} over {} objects: {} alerts, {again} delivered again",
+        plan.deaths, plan.signal, plan.objects, ids.len()
+    );
+    again
+}
+
+#[test]
+fn a_daemon_that_is_killed_loses_nothing() {
+    let (objects, deaths) = deaths(6, |deaths| deaths);
+    let plan = Plan { objects, deaths, signal: "KILL", daemons: 1, failures: 0, rules: RULES };
+    let again = wait(carry_out(plan));
+    assert!(again <= deaths * UNNOTED, "{again} came again");
+}
+
+#[test]
+fn a_daemon_that_is_restarted_doubles_nothing() {
+    let (objects, deaths) = deaths(3, |deaths| deaths / 4);
+    let plan = Plan { objects, deaths, signal: "TERM", daemons: 1, failures: 0, rules: RULES };
+    assert_eq!(wait(carry_out(plan)), 0);
+}
+
+#[test]
+fn two_daemons_share_a_queue_and_die_in_turns() {
+    let (objects, deaths) = deaths(4, |deaths| deaths / 2);
+    let plan = Plan { objects, deaths, signal: "KILL", daemons: 2, failures: 0, rules: single_rules() };
+    wait(carry_out(plan));
+}
+
+#[test]
+fn a_receiver_that_fails_half_of_the_time_gets_everything() {
+    let (objects, deaths) = deaths(3, |deaths| deaths / 4);
+    let plan = Plan { objects, deaths, signal: "KILL", daemons: 1, failures: 50, rules: RULES };
+    wait(carry_out(plan));
+}
