@@ -19,8 +19,9 @@ fn adjustment(reader: &mut Reader<'_>) -> Option<Adjustment> {
             "names no detection: give ids, `tag:NAME` or `tag:NAME*`",
         );
     }
+    let anything = reader.has("enabled") || reader.has("level");
     let (enabled, level) = (reader.flag("enabled"), reader.parsed("level", "a level"));
-    if enabled.is_none() && level.is_none() {
+    if !anything {
         reader.refuse::<()>(
             "detections",
             place.clone(),
