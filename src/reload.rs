@@ -39,7 +39,7 @@ pub fn inspection(config: &Config, rulebook: Rulebook) -> Inspection {
 #[must_use]
 pub fn rulebook(config: &Config) -> Rulebook {
     let pack = if config.default_detections { Pack::Runs } else { Pack::Absent };
-    Rulebook::open(&config.detections, pack, config.values.as_deref())
+    Rulebook::tuned(&config.detections, pack, config.values.as_deref(), &config.tuning)
 }
 
 /// Detections that would forget at a restart what they have seen, although nobody has accepted that.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::event::hex;
-use crate::sigma::{self, Compiled, MAX_FILE, Part, RuleFile, Skipped, Values};
+use crate::sigma::{self, Compiled, MAX_FILE, Part, RuleFile, Skipped, Tuning, Values};
 
 static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/detections");
 
@@ -76,6 +76,12 @@ impl Rulebook {
     /// rules stand for.
     #[must_use]
     pub fn open(paths: &[PathBuf], pack: Pack, values: Option<&Path>) -> Self {
+        Self::tuned(paths, pack, values, &Tuning::default())
+    }
+
+    /// As [`Rulebook::open`], with what the user has set for detections beside their rules.
+    #[must_use]
+    pub fn tuned(paths: &[PathBuf], pack: Pack, values: Option<&Path>, tuning: &Tuning) -> Self {
         let mut faults = Vec::new();
         let values = values.map_or_else(Values::default, |path| read_values(path, &mut faults));
         let mut parts = Vec::new();
@@ -94,7 +100,7 @@ impl Rulebook {
         if pack == Pack::Named {
             parts.push(embedded().aside());
         }
-        let Compiled { rules, filters, problems, skipped } = Part::join(parts);
+        let Compiled { rules, filters, problems, skipped } = Part::join_tuned(parts, tuning);
         faults.extend(problems.into_iter().map(Fault::Rule));
         Self { rules, filters, faults, skipped }
     }

@@ -9,6 +9,7 @@ mod queue;
 mod reader;
 mod show;
 mod sink;
+mod tuning;
 mod value;
 mod variables;
 
@@ -24,6 +25,7 @@ pub use value::{Place, Problem};
 
 use crate::alert::{Egress, MOST_SINKS, SinkSettings, Undecided};
 use crate::decode;
+use crate::sigma::Tuning;
 use reader::Reader;
 use value::{Data, Value};
 use variables::{PREFIX, Variables};
@@ -41,6 +43,8 @@ pub struct Config {
     pub reload: ReloadOn,
     /// What the placeholders in rules stand for.
     pub values: Option<PathBuf>,
+    /// Which detections run and at which level, where it is not as their rules say.
+    pub tuning: Tuning,
     /// Where metrics and health are served.
     pub listen: Option<SocketAddr>,
     /// Where state is kept.
@@ -231,6 +235,7 @@ impl Config {
             keep_going: reader.flag("keep_going").unwrap_or(false),
             reload: reload(reader),
             values: reader.string("values").map(PathBuf::from),
+            tuning: tuning::tuning(reader),
             listen: reader.parsed("listen", "an address such as \"127.0.0.1:9187\""),
             state: reader.string("state").map(PathBuf::from),
             windows: windows(reader),

@@ -12,6 +12,7 @@ pub mod fields;
 pub mod junit;
 pub mod lint;
 pub mod members;
+pub mod practice;
 pub mod records;
 mod spelling;
 pub mod stream;

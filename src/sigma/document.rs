@@ -117,7 +117,7 @@ pub enum Absence {
     OtherSource,
     /// Its status is `deprecated` or `unsupported`.
     Retired,
-    /// `enabled: false`.
+    /// It is off.
     Disabled,
     /// Something is wrong with it.
     Broken,
@@ -171,6 +171,22 @@ impl Unit {
     pub(super) fn absent(names: Names, place: Place, absence: Absence) -> Self {
         let (hash, source) = (String::new(), LogSource::default());
         Self { names, place, hash, source, aside: false, body: Body::Absent(absence) }
+    }
+
+    /// The rule or correlation, unless it does not run.
+    pub(super) fn rule(&self) -> Option<&Rule> {
+        match &self.body {
+            Body::Rule(rule) | Body::Correlation(rule, _) => Some(rule),
+            Body::Filter(_) | Body::Absent(_) => None,
+        }
+    }
+
+    /// As [`Unit::rule`].
+    pub(super) fn rule_mut(&mut self) -> Option<&mut Rule> {
+        match &mut self.body {
+            Body::Rule(rule) | Body::Correlation(rule, _) => Some(rule),
+            Body::Filter(_) | Body::Absent(_) => None,
+        }
     }
 
     /// Whether it is meant to run.

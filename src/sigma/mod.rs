@@ -24,6 +24,7 @@ mod reference;
 mod rule;
 mod shape;
 mod template;
+mod tuning;
 mod values;
 mod wording;
 mod yaml;
@@ -46,6 +47,7 @@ pub use pattern::{Case, GlobPart, Globs, Words};
 pub use reference::ReferenceError;
 pub use rule::{Attempts, Extension, Level, Logic, Place, Rule, UnknownLevel};
 pub use template::{Piece, Template, TemplateError};
+pub use tuning::{Adjustment, Selector, Tuning};
 pub use values::{PlaceholderError, Values};
 pub use yaml::MAX_FILE;
 
@@ -119,6 +121,14 @@ pub enum RuleError {
         /// The other place.
         other: Place,
     },
+    /// The user adjusts detections that do not exist.
+    #[error("there is no detection `{selector}`{}", tuning::suggested(.meant.as_deref()))]
+    SelectsNothing {
+        /// What was to be selected.
+        selector: String,
+        /// What probably was meant.
+        meant: Option<String>,
+    },
     /// A file of values says something else.
     #[error("expected a map from names to lists of texts")]
     Values,
@@ -144,7 +154,7 @@ pub struct Skipped {
     pub other_source: usize,
     /// Their status is `deprecated` or `unsupported`.
     pub retired: usize,
-    /// `enabled: false`.
+    /// They are off: by `enabled: false`, or by what the user has set.
     pub disabled: usize,
     /// They stand in another file, too.
     pub repeated: usize,

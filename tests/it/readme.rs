@@ -172,8 +172,8 @@ fn figures_are_true() {
     let rules: serde_json::Value =
         serde_json::from_str(&support::run(["rules", "check", "--json"]).stdout).unwrap();
     assert!(text.contains(&format!("{} detections are part of the binary", rules["rules"])));
-    assert_eq!(trail_ids().len(), 12);
-    assert!(text.contains("It writes twelve alerts"));
+    assert_eq!(trail_ids().len(), 13);
+    assert!(text.contains("It writes thirteen alerts"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::fetch::Body;
 use crate::review::explanation;
 use crate::review::records::{self, RecordsError};
 use crate::rulebook::{Pack, Rulebook};
-use crate::sigma::Rule;
+use crate::sigma::{Rule, Tuning};
 use told::told;
 
 /// Explains why a rule matches an event or not.
@@ -61,7 +61,7 @@ fn answer(args: &ExplainArgs) -> Result<String, Problem> {
         return explain_file(&book.rules, args);
     }
     // A broken rule elsewhere does not keep this one from being explained.
-    let book = Rulebook::open(&args.detections, Pack::Runs, args.values.as_deref());
+    let book = Rulebook::tuned(&args.detections, Pack::Runs, args.values.as_deref(), &Tuning::off_too());
     complain_of(&book);
     let detections = Detections::new(book.rules);
     match detections.rule(&args.rule) {
@@ -80,8 +80,9 @@ fn explain_file(rules: &[Rule], args: &ExplainArgs) -> Result<String, Problem> {
     let ids: Vec<String> = rules.iter().map(|rule| rule.id.clone()).collect();
     let correlates = rules.iter().any(|rule| rule.condition().is_none());
     // Members may stand elsewhere.
-    let elsewhere =
-        correlates.then(|| Rulebook::open(&args.detections, Pack::Runs, args.values.as_deref()).rules);
+    let elsewhere = correlates.then(|| {
+        Rulebook::tuned(&args.detections, Pack::Runs, args.values.as_deref(), &Tuning::off_too()).rules
+    });
     let others = elsewhere.into_iter().flatten().filter(|rule| !ids.contains(&rule.id));
     let detections = Detections::new(rules.iter().cloned().chain(others).collect());
     let outer = rules.iter().filter(|rule| !is_member(rule, rules));
