@@ -1,5 +1,6 @@
 //! Log files in the file system: which of them count, in which order, and their bytes.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -28,12 +29,18 @@ pub struct Walk {
     pub faults: Vec<(PathBuf, io::Error)>,
 }
 
-/// Walks a folder. Links are followed; names that start with a dot or end in `.tmp` are nobody's business.
+/// Walks a folder. Links are followed, but to each folder once, or a few links back and forth would make a walk without
+/// end; names that start with a dot or end in `.tmp` are nobody's business.
 #[must_use]
 pub fn walk(folder: &Path) -> Walk {
     let mut walk = Walk::default();
-    let entries = WalkDir::new(folder).follow_links(true).min_depth(1).into_iter();
-    for entry in entries.filter_entry(|entry| !is_ignored(entry)) {
+    let mut linked = HashSet::new();
+    let mut is_new = |entry: &DirEntry| {
+        let is_link = entry.path_is_symlink() && entry.file_type().is_dir();
+        !is_link || entry.path().canonicalize().is_ok_and(|target| linked.insert(target))
+    };
+    let entries = WalkDir::new(folder).follow_links(true).min_depth(1).sort_by_file_name().into_iter();
+    for entry in entries.filter_entry(|entry| !is_ignored(entry) && is_new(entry)) {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => {}
             Ok(entry) if is_log_name(entry.file_name()) && !entry.file_type().is_file() => {
@@ -206,5 +213,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(folder.path(), folder.path().join("loop")).unwrap();
         assert_eq!(walk(folder.path()).faults.len(), 1);
+    }
+
+    #[test]
+    fn links_between_folders_are_followed_once_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+        for name in names {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            std::fs::write(folder.path().join(name).join("x.json"), "{}").unwrap();
+        }
+        for (name, other) in names.iter().flat_map(|name| names.map(|other| (*name, other))) {
+            let link = folder.path().join(name).join(format!("to-{other}"));
+            std::os::unix::fs::symlink(Path::new("..").join(other), link).unwrap();
+        }
+        let walk = walk(folder.path());
+        assert!(walk.files.len() <= 2 * names.len(), "{:?}", walk.files);
     }
 }

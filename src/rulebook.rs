@@ -1,9 +1,10 @@
 //! Which detections run: the embedded pack and the user's files and folders.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
@@ -163,45 +164,58 @@ fn pack_files() -> Vec<RuleFile> {
 
 /// A file, or all rule files of a folder, by the byte order of their paths.
 fn read(path: &Path, faults: &mut Vec<Fault>) -> Vec<RuleFile> {
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => read_folder(path, faults),
+        Ok(_) => read_file(path, true, faults).into_iter().collect(),
         Err(error) => {
             faults.push(Fault::File { path: path.to_owned(), error });
-            return Vec::new();
+            Vec::new()
         }
-    };
-    if !metadata.is_dir() {
-        return read_file(path, true, faults).into_iter().collect();
     }
-    let root = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mut files = Vec::new();
+}
+
+fn read_folder(folder: &Path, faults: &mut Vec<Fault>) -> Vec<RuleFile> {
+    let root = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    let leads_out = |entry: &Path| fs::canonicalize(entry).is_ok_and(|real| !real.starts_with(&root));
     let hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
-    let entries = WalkDir::new(path).follow_links(true).min_depth(1).sort_by_file_name().into_iter();
-    for entry in entries.filter_entry(|entry| !hidden(entry.file_name())) {
+    let walk = WalkDir::new(folder).follow_links(true).min_depth(1).sort_by_file_name().into_iter();
+    let mut entries = walk.filter_entry(|entry| !hidden(entry.file_name()));
+    let (mut files, mut linked) = (Vec::new(), HashSet::new());
+    while let Some(entry) = entries.next() {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                let path = error.path().unwrap_or(path).to_owned();
+                let path = error.path().unwrap_or(folder).to_owned();
                 faults.push(Fault::File { path, error: error.into() });
                 continue;
             }
         };
-        if entry.file_type().is_dir() || !is_rule_name(entry.file_name()) {
-            continue;
+        let (kind, path) = (entry.file_type(), entry.path());
+        if kind.is_dir() && entry.path_is_symlink() {
+            // To each folder once, or a few links back and forth would make a walk without end.
+            let is_new = fs::canonicalize(path).is_ok_and(|real| linked.insert(real));
+            if leads_out(path) {
+                faults.push(Fault::Outside(path.to_owned()));
+                entries.skip_current_dir();
+            } else if !is_new {
+                entries.skip_current_dir();
+            }
+        } else if kind.is_dir() || !is_rule_name(entry.file_name()) {
+            // What a folder holds comes by itself, and other files are no rules.
+        } else if leads_out(path) {
+            faults.push(Fault::Outside(path.to_owned()));
+        } else if kind.is_file() {
+            files.extend(read_file(path, false, faults));
+        } else {
+            // To open a pipe may take for ever.
+            faults.push(Fault::File { path: path.to_owned(), error: io::Error::other("not a regular file") });
         }
-        if fs::canonicalize(entry.path()).is_ok_and(|real| !real.starts_with(&root)) {
-            faults.push(Fault::Outside(entry.into_path()));
-            continue;
-        }
-        files.extend(read_file(entry.path(), false, faults));
     }
     files
 }
 
 fn read_file(path: &Path, named: bool, faults: &mut Vec<Fault>) -> Option<RuleFile> {
-    let read = fs::metadata(path)
-        .and_then(|metadata| if metadata.len() > MAX_FILE { Ok(None) } else { fs::read(path).map(Some) });
-    let fault = match read {
+    let fault = match read_bounded(path) {
         Ok(Some(bytes)) => match RuleFile::read(&path.display().to_string(), bytes, named) {
             Ok(file) => return Some(file),
             Err(problem) => Fault::Rule(problem),
@@ -211,6 +225,13 @@ fn read_file(path: &Path, named: bool, faults: &mut Vec<Fault>) -> Option<RuleFi
     };
     faults.push(fault);
     None
+}
+
+/// The bytes of a file, unless there are too many.
+fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= MAX_FILE).then_some(bytes))
 }
 
 /// What the placeholders stand for, as far as the file can be read.
@@ -323,6 +344,37 @@ mod tests {
         let named = open(Pack::Named);
         assert!(named.faults.is_empty() && named.rules.is_empty(), "{:?}", named.faults);
         assert!(faults(&open(Pack::Absent))[0].contains("f.yml:3: there is no rule"));
+    }
+
+    #[test]
+    fn links_between_folders_are_followed_once_each() {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+        let files = names
+            .map(|name| (format!("{name}/{name}.yml"), RULE.replace("title: T", &format!("title: {name}"))));
+        let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let folder = folder(&files);
+        let link = |to: &Path, from: &Path| std::os::unix::fs::symlink(to, from).unwrap();
+        for (name, other) in names.iter().flat_map(|name| names.map(|other| (*name, other))) {
+            link(&Path::new("..").join(other), &folder.path().join(name).join(format!("to-{other}")));
+        }
+        link(Path::new("/"), &folder.path().join("root"));
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(folder.path().join("pipe.yml"))
+                .status()
+                .unwrap()
+                .success()
+        );
+        let book = Rulebook::open(&[folder.path().to_owned()], Pack::Absent, None);
+        assert_eq!(book.rules.len(), names.len());
+        let found = faults(&book);
+        for expected in
+            ["root: a link that leads out", "pipe.yml: not a regular file", "a/to-a: File system loop"]
+        {
+            assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}: {found:#?}");
+        }
+        // Each link is looked at twice at most: where it stands, and behind another one.
+        assert!(found.len() <= 2 * names.len() * names.len(), "{}", found.len());
     }
 
     #[test]

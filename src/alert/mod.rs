@@ -20,7 +20,7 @@ pub use excerpt::{bare_excerpt, excerpt, masked_excerpt};
 pub use id::AlertId;
 pub use mask::masked_value;
 pub use sink::*;
-pub use summary::is_deceptive;
+pub use summary::{escape, harmless, is_deceptive};
 
 use crate::detect::{Hit, Status};
 use crate::sigma::Level;

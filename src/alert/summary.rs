@@ -133,21 +133,47 @@ pub fn is_deceptive(c: char) -> bool {
             | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
+/// The character as JSON escapes it, in code units of UTF-16.
+#[must_use]
+pub fn escape(c: char) -> String {
+    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+}
+
+/// A document of JSON in which every deceptive character is escaped: the same to a program, and harmless to a terminal.
+#[must_use]
+pub fn harmless(document: &str) -> Cow<'_, str> {
+    if !document.contains(is_deceptive) {
+        return document.into();
+    }
+    let escaped = |c| if is_deceptive(c) { escape(c) } else { String::from(c) };
+    document.chars().map(escaped).collect::<String>().into()
+}
+
 /// Text that neither a terminal, a chat, a web page nor a spreadsheet takes for anything else: no control
-/// and no bidirectional characters, no markup, no formula.
+/// and no bidirectional characters, no markup, no link behind other words, no call of everyone, no formula.
 fn safe(text: &str) -> String {
-    let text: String = text
-        .chars()
-        .map(|c| match c {
+    let mut safe = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        safe.push(match c {
             '<' => '‹',
             '>' => '›',
             '`' => '\'',
             c if is_deceptive(c) => ' ',
             c => c,
-        })
-        .collect();
-    let text = shorten(text.trim(), MAX_SENTENCE);
-    if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
+        });
+        let rest = &text[at + c.len_utf8()..];
+        if c == ']' && rest.starts_with(['(', '[']) || c == '@' && calls_everyone(rest) {
+            safe.push(' ');
+        }
+    }
+    let text = shorten(safe.trim(), MAX_SENTENCE);
+    if text.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) { format!("'{text}") } else { text }
+}
+
+/// Whether a chat would call all of its people by this word behind an `@`.
+fn calls_everyone(word: &str) -> bool {
+    let calls = ["all", "channel", "everyone", "here"];
+    calls.iter().any(|call| word.get(..call.len()).is_some_and(|start| start.eq_ignore_ascii_case(call)))
 }
 
 #[cfg(test)]
@@ -197,12 +223,38 @@ mod tests {
     }
 
     #[test]
+    fn a_document_that_is_harmless_says_the_same() {
+        let value = serde_json::json!({"a\u{9b}": "\u{7f}\u{202e}x\u{e0041}é\n\u{200b}"});
+        let document = value.to_string();
+        let harmless = harmless(&document);
+        assert!(!harmless.contains(is_deceptive), "{harmless}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&harmless).unwrap(), value);
+        assert!(matches!(super::harmless("{\"a\":\"é\"}"), Cow::Borrowed(_)));
+    }
+
+    #[test]
     fn hostile_values_are_harmless() {
         let name = "=cmd|' /C calc'!A0 <!channel> \\u001b[31m\\u202Egnp.exe `x`\\n";
         let record = format!(r#"{{"userIdentity":{{"userName":"{name}"}}}}"#);
         let sentence = summary("{userIdentity.userName} did it", &record, false);
         assert!(sentence.starts_with("'=cmd"), "{sentence}");
         assert!(!sentence.chars().any(|c| c.is_control() || "<>`\u{202e}".contains(c)), "{sentence}");
+        let cases = [
+            ("@channel and @Everyone", "'@ channel and @ Everyone"),
+            ("x@here.example", "x@ here.example"),
+            ("ann@example.com", "ann@example.com"),
+            ("[reset your password](https://evil.example)", "[reset your password] (https://evil.example)"),
+            ("![x][y]", "![x] [y]"),
+            ("&lt;!here&gt;", "&lt;!here&gt;"),
+            ("\\t\\r=1+1", "'=1+1"),
+            ("＝1", "'＝1"),
+            ("\\u009b31m\\u2066a\\u200db\\u00ad", "31m a\u{200d}b"),
+            ("\u{202e}\u{2028}", ""),
+        ];
+        for (value, expected) in cases {
+            let record = format!(r#"{{"a":"{value}"}}"#);
+            assert_eq!(summary("{a}", &record, false), expected, "{value}");
+        }
         let long = format!(r#"{{"a":"{}"}}"#, "é".repeat(10_000));
         assert!(summary("{a} {a} {a} {a} {a}", &long, false).chars().count() <= MAX_SENTENCE + 2);
     }

@@ -92,7 +92,7 @@ impl Buckets {
             else {
                 break;
             };
-            let chunk = chunk.map_err(io::Error::other)?;
+            let chunk = chunk.map_err(|error| io::Error::other(describe(&error)))?;
             taken += chunk.len() as u64;
             held.extend_from_slice(&chunk);
             if held.len() as u64 > WHOLE_LIMIT {

@@ -7,6 +7,7 @@
 mod backtest;
 mod dead;
 mod deliver;
+mod log;
 mod replay;
 mod rules;
 mod run;

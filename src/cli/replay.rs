@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::backtest;
 use super::deliver::Deliverer;
+use super::log;
 use super::terminal::{self, bytes, complain, grouped, plain, say, table};
 use super::{Exit, OutputFormat, ReplayArgs};
-use crate::alert::Alert;
+use crate::alert::{Alert, harmless};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::{Ending, Signals};
@@ -45,7 +46,7 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
     }
     let window = window(args)?;
     let config = terminal::configuration(args.config.as_deref(), args.detections.flags())?;
-    terminal::log(&config, "warn");
+    log::start(&config, "warn");
     if args.deliver && config.sinks.is_empty() {
         complain("--deliver needs a configuration with a sink");
         return Err(Exit::USAGE);
@@ -321,6 +322,7 @@ impl Output {
 
     fn write(&mut self, alert: &Alert) -> io::Result<()> {
         match self.format {
+            OutputFormat::Ndjson if self.terminal => writeln!(self.writer, "{}", harmless(&alert.document))?,
             OutputFormat::Ndjson => writeln!(self.writer, "{}", alert.document)?,
             OutputFormat::Table => self.write_row(alert, None)?,
         }

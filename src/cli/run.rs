@@ -38,7 +38,7 @@ fn try_run(args: RunArgs) -> Result<Exit, Exit> {
         );
         return Err(Exit::USAGE);
     }
-    terminal::log(&config, "info");
+    super::log::start(&config, "info");
     let runtime = terminal::runtime()?;
     let reload = {
         let _within = runtime.enter();

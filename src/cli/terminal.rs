@@ -4,10 +4,9 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::alert::is_deceptive;
-use crate::config::{Config, ConfigError, Flags, LogFormat};
+use crate::config::{Config, ConfigError, Flags};
 use crate::reload;
 use crate::rulebook::Rulebook;
-use tracing_subscriber::EnvFilter;
 
 use super::Exit;
 
@@ -16,9 +15,12 @@ pub(super) fn complain(message: &str) {
     say(&format!("trailhound: {message}"));
 }
 
-/// Writes a line to standard error; if nobody reads that, nobody can be told.
-pub(super) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+/// Writes lines to standard error; if nobody reads that, nobody can be told. A text of others that must not begin a line
+/// of its own goes through [`plain`] before.
+pub(super) fn say(lines: &str) {
+    for line in lines.split('\n') {
+        let _ = writeln!(io::stderr(), "{}", plain(line));
+    }
 }
 
 /// Text without anything that a terminal would take for a command.
@@ -65,23 +67,6 @@ pub(super) fn bytes(bytes: u64) -> String {
     match units.into_iter().find(|(_, bits)| bytes >> bits > 0) {
         Some((unit, bits)) => format!("{:.1} {unit}", bytes as f64 / (1_u64 << bits) as f64),
         None => format!("{bytes} B"),
-    }
-}
-
-/// Starts logging to standard error.
-pub(super) fn log(config: &Config, default: &str) {
-    let filter =
-        EnvFilter::try_new(config.log.filter.as_deref().unwrap_or(default)).unwrap_or_else(|error| {
-            complain(&format!("RUST_LOG: {error}; `{default}` is used"));
-            EnvFilter::new(default)
-        });
-    let logs = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter);
-    match config.log.format {
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-        LogFormat::Text => {
-            let colours = config.log.colours && io::IsTerminal::is_terminal(&io::stderr());
-            logs.with_ansi(colours).with_target(false).init();
-        }
     }
 }
 

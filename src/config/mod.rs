@@ -15,6 +15,8 @@ mod variables;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +31,9 @@ use crate::sigma::Tuning;
 use reader::Reader;
 use value::{Data, Value};
 use variables::{PREFIX, Variables};
+
+/// The largest file, in bytes: 1 MiB.
+const MAX_FILE: u64 = 1 << 20;
 
 /// The effective configuration.
 #[derive(Debug, Clone)]
@@ -165,7 +170,7 @@ impl Config {
     /// # Errors
     /// Lists everything that is wrong.
     pub fn load(file: Option<&Path>, flags: Flags) -> Result<Self, ConfigError> {
-        let text = file.map(|path| (path, std::fs::read_to_string(path)));
+        let text = file.map(|path| (path, read_file(path)));
         let text = match text {
             None => None,
             Some((path, Ok(text))) => Some((path, text)),
@@ -181,7 +186,11 @@ impl Config {
         Self::read(text, variables, flags)
     }
 
-    fn read(
+    /// Reads the text of a file, if there is one, the variables and the flags.
+    ///
+    /// # Errors
+    /// Lists everything that is wrong.
+    pub fn read(
         file: Option<(&Path, &str)>,
         variables: impl Iterator<Item = (String, String)>,
         flags: Flags,
@@ -308,6 +317,16 @@ fn reload(reader: &mut Reader<'_>) -> ReloadOn {
         _ => Err(String::new()),
     });
     reload.unwrap_or_default()
+}
+
+/// The text of the file.
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

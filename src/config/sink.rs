@@ -72,7 +72,8 @@ pub(super) fn webhook(
         (None, None) => None,
         _ => reader.refuse("client_cert", place, "goes together with `client_key`"),
     };
-    let proxy = reader.parsed("proxy", "a URL");
+    let proxy =
+        reader.text("proxy", "a URL", |text| Egress::check_proxy(text).map_err(|error| error.to_string()));
     let defaults = WebhookSettings::to(url?);
     let host = defaults.url.host_str().unwrap_or_default().to_owned();
     let settings = WebhookSettings {

@@ -264,3 +264,43 @@ fn tuning_is_read_in_its_order() {
         assert!(found[0].starts_with(expected), "{found:?}");
     }
 }
+
+#[test]
+fn hostile_files_cost_little() {
+    let many = "[[webhook]]\nurl = \"https://x/\"\n".repeat(20_000);
+    let cases = [
+        ("lists", format!("a = {}", "[".repeat(100_000))),
+        ("tables", format!("a = {}", "{a=".repeat(100_000))),
+        ("dotted key", format!("{}b = 1", "a.".repeat(100_000))),
+        ("dotted header", format!("[{}b]\nc = 1", "a.".repeat(100_000))),
+        ("long text", format!("listen = \"{}\"", "x".repeat(1 << 20))),
+        ("long key", format!("{} = 1", "x".repeat(1 << 20))),
+        ("no text", "a = \"\0\"".to_owned()),
+        ("many sinks", many),
+        ("endless time", "lateness = \"18446744073709551615d\"".to_owned()),
+        ("endless size", "[limits]\nrecord = \"18446744073709551616B\"".to_owned()),
+    ];
+    for (name, text) in cases {
+        assert!(!problems(&text, &[], Flags::default()).is_empty(), "{name}");
+    }
+    let deep = format!("TRAILHOUND_{}B", "A__".repeat(30_000));
+    assert_eq!(problems("", &[(&deep, "x")], Flags::default()).len(), 1);
+}
+
+#[test]
+fn the_largest_numbers_are_no_danger() {
+    let text = "grace = \"18446744073709551615s\"\n[limits]\nin_flight = \"18446744073709551615B\"\n\
+                inflated = \"18446744073709551615B\"\nrecord = \"18446744073709551615B\"\noutbox = \"18446744073709551615B\"\n\
+                [[webhook]]\nurl = \"https://x/\"\ntimeout = \"18446744073709551615s\"\nmax_bytes = \"18446744073709551615B\"\n";
+    let config = read(text, &[], Flags::default()).unwrap();
+    assert_eq!(config.limits.decode().inflated, u64::MAX);
+}
+
+#[test]
+fn an_endless_file_is_refused() {
+    let refused = |path: &str| Config::load(Some(Path::new(path)), Flags::default()).unwrap_err().to_string();
+    assert!(refused("/dev/zero").contains("larger than 1 MiB"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), vec![b'#'; (1 << 20) + 1]).unwrap();
+    assert!(refused(file.path().to_str().unwrap()).contains("larger than 1 MiB"));
+}

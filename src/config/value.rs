@@ -68,7 +68,8 @@ impl fmt::Display for Problem {
 /// Reads the text of a configuration file; whatever of it is TOML is returned beside what is not.
 pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Table {
     let path: Arc<Path> = path.into();
-    let line = |at: usize| memchr::memchr_iter(b'\n', &text.as_bytes()[..at.min(text.len())]).count() + 1;
+    let ends: Vec<usize> = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
+    let line = |at: usize| ends.partition_point(|end| *end < at) + 1;
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);
@@ -108,9 +109,16 @@ fn convert(value: DeValue<'_>, at: usize, place: &dyn Fn(usize) -> Place) -> Val
     Value { place: place(at), data }
 }
 
+/// Keys on the way to a setting: more than any has.
+const MOST_KEYS: usize = 8;
+
 /// Sets a scalar at a path of keys; tables on the way are made.
 pub(super) fn set(table: &mut Table, keys: &[String], value: Value, problems: &mut Vec<Problem>) {
     let [first, rest @ ..] = keys else { return };
+    if rest.len() >= MOST_KEYS {
+        let message = format!("no setting lies below more than {MOST_KEYS} keys");
+        return problems.push(Problem { place: value.place, message });
+    }
     let at = table.iter().position(|(key, _)| key == first);
     if rest.is_empty() {
         match at {

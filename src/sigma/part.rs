@@ -29,6 +29,8 @@ pub(super) struct Feed {
     pub(super) members: Vec<Reference>,
 }
 
+/// Nodes of a file, what its documents repeat included.
+const MOST_NODES: usize = 1_000_000;
 /// Files that are worth a thread.
 const SHARE: usize = 16;
 
@@ -95,6 +97,7 @@ impl Part {
     fn file(&mut self, file: &RuleFile, values: &Values) {
         let mut global: Option<Node> = None;
         let mut previous: Option<Node> = None;
+        let mut nodes = 0;
         for document in yaml::documents(&file.text) {
             let place = |line| Place { file: file.name.clone(), line };
             let mut node = match document.read() {
@@ -131,6 +134,12 @@ impl Part {
                 }
             }
             let node = over(global.clone(), node);
+            nodes += node.size();
+            if nodes > MOST_NODES {
+                let message = "too many values; what documents repeat is multiplying".to_owned();
+                self.problems.push(RuleError::Yaml(message).at(place(document.line)));
+                return;
+            }
             self.document(file, &node, place(node.line), values);
             previous = Some(node);
         }

@@ -13,6 +13,8 @@ pub const MAX_FILE: u64 = 1 << 20;
 /// Nodes of a document, aliases expanded.
 const MAX_NODES: usize = 50_000;
 const MAX_DEPTH: usize = 40;
+/// Bytes of texts that aliases add to a document.
+const MAX_ALIASED: usize = 4 << 20;
 
 /// One value of a document, and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +96,7 @@ impl Document<'_> {
             last_line: self.line + self.text.trim_end().lines().count().saturating_sub(1),
             anchors: HashMap::new(),
             nodes: 0,
+            aliased: 0,
         };
         loop {
             let (event, span) = reader.next()?;
@@ -114,6 +117,7 @@ struct Reader<'f> {
     last_line: usize,
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    aliased: usize,
 }
 
 impl<'f> Reader<'f> {
@@ -200,7 +204,8 @@ impl<'f> Reader<'f> {
             return Err(YamlError { line, message: "an alias within its own anchor".to_owned() });
         };
         self.nodes += node.size();
-        if self.nodes > MAX_NODES {
+        self.aliased += node.bytes();
+        if self.nodes > MAX_NODES || self.aliased > MAX_ALIASED {
             return Err(YamlError { line, message: "too many values; are aliases multiplying?".to_owned() });
         }
         Ok(node.clone())
@@ -304,11 +309,21 @@ impl Node {
         }
     }
 
-    fn size(&self) -> usize {
+    /// How many nodes it is, keys included.
+    pub(super) fn size(&self) -> usize {
         1 + match &self.data {
             Data::Null | Data::Scalar(_) => 0,
             Data::List(list) => list.iter().map(Node::size).sum(),
             Data::Map(entries) => entries.iter().map(|(_, value)| 1 + value.size()).sum(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.data {
+            Data::Null => 0,
+            Data::Scalar(text) => text.len(),
+            Data::List(list) => list.iter().map(Node::bytes).sum(),
+            Data::Map(entries) => entries.iter().map(|(key, value)| key.text.len() + value.bytes()).sum(),
         }
     }
 }
@@ -363,6 +378,7 @@ mod tests {
             ["*c"; 10].join(","),
             ["*d"; 10].join(",")
         );
+        let texts = format!("a: &a {}\nb: [{}]", "x".repeat(500_000), vec!["*a"; 10_000].join(","));
         let deep = format!("a:\n  {}", "[".repeat(100_000));
         let cases = [
             ("a: 1\nb: [", 2, "not YAML"),
@@ -371,6 +387,8 @@ mod tests {
             ("a: &x 1\n<<: *x", 2, "merge keys"),
             ("a: *unknown", 1, "not YAML"),
             (&bomb, 5, "too many values"),
+            (&texts, 2, "too many values"),
+            ("a: &a [*a]", 1, "an alias within its own anchor"),
             (&deep, 2, ""),
         ];
         for (text, line, message) in cases {

@@ -1,5 +1,6 @@
-//! What the keeper delivers, to whom and how often; what windows add to it. What a committer keeps: `durable`.
+//! What the keeper delivers, to whom and how often; what windows add to it. What a committer keeps: `durable`. What its clock does to it: `clock`.
 
+mod clock;
 mod durable;
 
 use std::time::Duration;

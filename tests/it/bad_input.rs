@@ -82,6 +82,12 @@ fn a_second_member_is_read_and_told() {
 }
 
 #[test]
+fn a_hundred_thousand_empty_members_are_read_through() {
+    let bytes = [gzip(b"").repeat(100_000), gzip(&users(0..2))].concat();
+    check(&bytes, 0, 2, &[], &["extra-members"]);
+}
+
+#[test]
 fn trailing_bytes_are_told() {
     check(&[gzip(&users(0..2)), b"trailing".to_vec()].concat(), 0, 2, &[], &["trailing-bytes"]);
 }
@@ -156,6 +162,16 @@ fn a_string_of_300_mb_is_one_bad_record() {
     let huge = create_user("9").replace("\"bob\"", &format!("\"{}\"", "x".repeat(300 << 20)));
     let found = check(&gzip(&log(&[create_user("1"), huge, create_user("2")])), 3, 2, &["records"], &[]);
     assert_eq!(found.undecodable, serde_json::json!({"too-large": 1}));
+}
+
+#[test]
+fn a_record_of_many_keys_is_read_in_little_time() {
+    let keys: Vec<String> = (0..200_000).map(|key| format!(r#""key{key}":"v""#)).collect();
+    let many =
+        create_user("1").replace(r#""userName":"bob""#, &format!(r#"{},"userName":"bob""#, keys.join(",")));
+    let started = std::time::Instant::now();
+    check(&log(&[many]), 0, 1, &[], &[]);
+    assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::ministack::{self, ministack};
+use crate::support::server;
 use crate::support::{self, Daemon, create_user, eventually, ids, root, trail, trail_ids, wait};
 
 /// The fenced blocks of a language.
@@ -70,7 +71,7 @@ fn the_queue_is_set_up_as_described() {
     let programs = tempfile::tempdir().unwrap();
     let endpoint = &wait(ministack()).endpoint;
     // The CLI has endpoints of its own for SQS, which win over the environment.
-    let aws = ministack::install().join("aws");
+    let aws = server::install().join("aws");
     let script = format!("#!/bin/sh\nexec '{}' --endpoint-url {endpoint} \"$@\"\n", aws.display());
     let wrapper = programs.path().join("aws");
     fs::write(&wrapper, script).unwrap();

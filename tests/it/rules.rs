@@ -51,6 +51,16 @@ fn broken_rules_are_all_told() {
     assert_eq!(lenient.stderr.matches("warning: left out: ").count(), 4, "{}", lenient.stderr);
 }
 
+/// A rule of many values, which each of many documents repeats.
+fn repetitions() -> String {
+    let values = vec!["x"; 20_000].join(", ");
+    let global = format!(
+        "action: global\nlogsource: {{product: aws, service: cloudtrail}}\ndetection: {{s: {{a: [{values}]}}, condition: s}}\n"
+    );
+    let titles = (0..1_000).map(|number| format!("---\ntitle: R{number}\n"));
+    global + &titles.collect::<String>()
+}
+
 /// A rule whose `detection` has these lines; its first line is 5.
 fn detection(lines: &str) -> String {
     let lines: String = lines.lines().map(|line| format!("  {line}\n")).collect();
@@ -211,6 +221,7 @@ fn broken_files() -> Vec<Broken> {
         ),
         ("key-twice", format!("{good}level: high\n"), 7, "stands here twice"),
         ("alias-bomb", bomb(), 5, "too many values"),
+        ("repetition-bomb", repetitions(), 102, "multiplying"),
         ("deep-nesting", format!("title:\n  {}", "[".repeat(10_000)), 2, "not YAML"),
         ("nested-lists", format!("a: {}x{}", "[".repeat(60), "]".repeat(60)), 1, "nested too deeply"),
         ("tabs", good.replacen("  s:", "\ts:", 1), 5, "not YAML"),

@@ -1,12 +1,12 @@
 //! Alerts as lines: in a file, or on standard output.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use tokio::task::spawn_blocking;
 
 use super::Attempt;
-use crate::alert::Alert;
+use crate::alert::{Alert, harmless};
 
 /// A file that alerts are appended to.
 #[derive(Debug)]
@@ -36,7 +36,8 @@ impl File {
 
 /// Writes the alert to standard output.
 pub(super) async fn write_line_to_stdout(alert: &Alert) -> Attempt {
-    let line = line(alert);
+    let terminal = io::stdout().is_terminal();
+    let line = if terminal { format!("{}\n", harmless(&alert.document)) } else { line(alert) };
     let written = write(move || {
         let mut stdout = io::stdout().lock();
         stdout.write_all(line.as_bytes())?;

@@ -20,6 +20,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 
 use self::support::ministack::{self, Trail};
+use self::support::server;
 use super::{Bench, SEED};
 use crate::corpus;
 use crate::table::{Table, grouped, title};
@@ -52,7 +53,7 @@ fn stand_in() -> Result<(), &'static str> {
     if !python.status().is_ok_and(|status| status.success()) {
         return Err("the stand-in for AWS needs Python 3 with its `venv` module");
     }
-    let installed = std::thread::spawn(ministack::install).join();
+    let installed = std::thread::spawn(server::install).join();
     installed.map(drop).map_err(|_| "the stand-in for AWS cannot be installed; the first time it needs PyPI")
 }
 

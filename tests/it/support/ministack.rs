@@ -1,11 +1,6 @@
-//! SQS, S3, SNS and EventBridge on loopback: ministack, in a virtual environment under `target/`.
-//!
-//! One server for each test process, on a free port. It is watched by a small Python program that reads from
-//! us: when we end, however we end, it ends the server by its id.
+//! SQS, S3, SNS and EventBridge on loopback: ministack, one server for each test process.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -17,17 +12,8 @@ use aws_sdk_s3::types::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 
+use super::server::Server;
 use super::{Daemon, free_port};
-
-/// What is installed, ministack first.
-const PACKAGES: [&str; 2] = ["ministack==1.5.33", "awscli==1.46.3"];
-const WATCHER: &str = "
-import subprocess, sys
-server = subprocess.Popen([sys.argv[1]], stdin=subprocess.DEVNULL)
-sys.stdin.read()
-server.kill()
-server.wait()
-";
 
 /// A running server.
 pub struct Ministack {
@@ -35,8 +21,7 @@ pub struct Ministack {
     pub s3: aws_sdk_s3::Client,
     pub sqs: aws_sdk_sqs::Client,
     http: reqwest::Client,
-    _watcher: Child,
-    _alive: ChildStdin,
+    _server: Server,
 }
 
 /// The server of this process; started by whoever asks first.
@@ -58,33 +43,16 @@ pub fn variables(endpoint: &str) -> Vec<(&str, &str)> {
 
 impl Ministack {
     async fn start() -> Self {
-        let programs = tokio::task::spawn_blocking(install).await.unwrap();
         let port = free_port();
-        let log =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ministack-{}.log", std::process::id()));
-        let mut watcher = Command::new("python3")
-            .args(["-c", WATCHER])
-            .arg(programs.join("ministack"))
-            .env("GATEWAY_PORT", port.to_string())
-            .env("BIND_HOST", "127.0.0.1")
-            .stdin(Stdio::piped())
-            .stdout(fs::File::create(&log).unwrap())
-            .stderr(fs::File::options().append(true).open(&log).unwrap())
-            .spawn()
-            .expect("python3 runs");
-        let alive = watcher.stdin.take().unwrap();
+        let start = move || {
+            let variables = [("GATEWAY_PORT", &*port.to_string()), ("BIND_HOST", "127.0.0.1")];
+            Server::start("ministack", port, &[], &variables)
+        };
+        let server = tokio::task::spawn_blocking(start).await.unwrap();
         let endpoint = format!("http://127.0.0.1:{port}");
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let started = std::time::Instant::now();
-        while http.get(&endpoint).send().await.is_err() {
-            assert!(
-                started.elapsed() < super::DEADLINE,
-                "ministack does not start: {}",
-                fs::read_to_string(&log).unwrap()
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        server.answers(&http, &endpoint).await;
         let config = aws_config::defaults(BehaviorVersion::latest())
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .endpoint_url(&endpoint)
@@ -98,8 +66,7 @@ impl Ministack {
             s3: aws_sdk_s3::Client::from_conf(s3),
             sqs: aws_sdk_sqs::Client::new(&config),
             http,
-            _watcher: watcher,
-            _alive: alive,
+            _server: server,
         }
     }
 
@@ -155,13 +122,13 @@ impl Ministack {
         let dead_letters = self.queue(&format!("{name}-dead"), &[]).await;
         let arn = format!("arn:aws:sqs:us-east-1:000000000000:{name}-dead");
         let redrive = format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":"{max_receives}"}}"#);
-        let attributes = [
+        let attributes = vec![
             (QueueAttributeName::RedrivePolicy, redrive),
             (QueueAttributeName::VisibilityTimeout, visibility.to_string()),
         ];
         let queue = self.queue(&name, &attributes).await;
         self.s3.create_bucket().bucket(&name).send().await.unwrap();
-        Trail { stack: self, name, queue, dead_letters }
+        Trail { stack: self, name, queue, dead_letters, attributes }
     }
 
     async fn queue(&self, name: &str, attributes: &[(QueueAttributeName, String)]) -> String {
@@ -186,6 +153,7 @@ pub struct Trail {
     pub name: String,
     pub queue: String,
     pub dead_letters: String,
+    attributes: Vec<(QueueAttributeName, String)>,
 }
 
 impl Trail {
@@ -271,6 +239,16 @@ impl Trail {
         request.send().await.unwrap();
     }
 
+    /// Deletes the queue, with all that is in it.
+    pub async fn delete_queue(&self) {
+        self.stack.sqs.delete_queue().queue_url(&self.queue).send().await.unwrap();
+    }
+
+    /// Makes the queue again as it was at first.
+    pub async fn make_queue(&self) {
+        assert_eq!(self.stack.queue(&self.name, &self.attributes).await, self.queue);
+    }
+
     /// Receives what there is, and leaves it to come back in a second.
     pub async fn receive(&self) {
         let started = std::time::Instant::now();
@@ -354,29 +332,4 @@ impl Trail {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-}
-
-/// Installs ministack and the AWS CLI once; other processes wait for the one that does. Answers with the
-/// folder of the programs.
-pub fn install() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(PACKAGES.join("-"));
-    let done = folder.join("installed");
-    let lock = fs::File::create(folder.with_extension("lock")).unwrap();
-    lock.lock().unwrap();
-    if !done.exists() {
-        let _ = fs::remove_dir_all(&folder);
-        python(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-        let mut pip = Command::new(folder.join("bin/pip"));
-        python(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES));
-        fs::write(done, "").unwrap();
-    }
-    folder.join("bin")
-}
-
-fn python(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| {
-        panic!("these tests need Python 3.9 or newer with its `venv` module (on Debian: python3-venv): {command:?}: {error}")
-    });
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{PACKAGES:?} cannot be installed: {command:?}: {text}");
 }

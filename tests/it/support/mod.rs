@@ -1,7 +1,10 @@
 //! What tests need around the binary: it itself, AWS on loopback, a receiver of alerts.
 
+pub mod microburst;
 pub mod ministack;
 pub mod receiver;
+pub mod scene;
+pub mod server;
 pub mod tls;
 
 use std::collections::BTreeSet;
@@ -129,11 +132,16 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `trailhound run` with these arguments and variables.
     pub fn start(args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = command(["run"]);
+        command.args(args).envs(variables.iter().copied());
+        Self::of(command)
+    }
+
+    /// Starts the daemon by a command that becomes it.
+    pub fn of(mut command: Command) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| fs::File::create(folder.path().join(name)).unwrap();
-        let child = command(["run"])
-            .args(args)
-            .envs(variables.iter().copied())
+        let child = command
             .stdin(Stdio::null())
             .stdout(file("stdout"))
             .stderr(file("stderr"))
@@ -166,6 +174,11 @@ impl Daemon {
             }
             self.stderr().contains(text).then_some(())
         });
+    }
+
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal by name.
