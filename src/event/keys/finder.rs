@@ -10,8 +10,14 @@ use crate::event::extent::{BLOCK, Extent};
 impl Keys {
     /// Fills in where the keys stand in a record.
     pub fn find(&self, record: &[u8], seen: &mut Sightings) {
-        dispatch!(Level::new(), simd => self.find_with(simd, self.many.as_deref(), Window::whole(record), seen));
+        self.find_plain(record, seen);
         seen.escaped = has_unicode_escape(record);
+    }
+
+    /// As [`Keys::find`], in a record that is known to have no escapes in its keys.
+    pub fn find_plain(&self, record: &[u8], seen: &mut Sightings) {
+        dispatch!(Level::new(), simd => self.find_with(simd, self.many.as_deref(), Window::whole(record), seen));
+        seen.escaped = false;
     }
 
     /// As [`Extent::scan`] for an object or list that begins here, together with [`Keys::find`] in what is found.
@@ -117,7 +123,7 @@ impl Key {
     /// As [`Key::find`], where names may begin from here on.
     #[cold]
     fn find_in_rest(&self, number: usize, from: usize, record: &[u8], places: &mut Vec<Place>) {
-        for begin in memmem::find_iter(&record[from..], &*self.closed) {
+        for begin in self.search.find_iter(&record[from..]) {
             self.check(number, 1, from + begin, record, places);
         }
     }
