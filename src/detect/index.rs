@@ -236,7 +236,8 @@ impl Asked {
             let words: Option<Vec<_>> = tables.collect();
             let others = if uses.contains(&Use::Name) { Others::Noted } else { Others::Dropped };
             if let Some(words) = words {
-                self.keys.limit_values(key, words.into_iter().flatten(), others);
+                let words: Vec<&[u8]> = words.into_iter().flatten().collect();
+                self.keys.limit_values(key, &words, others);
             }
         }
     }
