@@ -89,7 +89,7 @@ const PAIRS: usize = 1 << 10;
 
 /// Two letters as a number, which they may share with others.
 const fn pair(one: u8, other: u8) -> usize {
-    (one as usize % 32) << 5 | other as usize % 32
+    (one as usize % 32) * 32 + other as usize % 32
 }
 
 /// A value found at a path, as compact JSON with known secrets masked.
