@@ -176,11 +176,6 @@ impl Daemon {
         });
     }
 
-    /// The id of its process.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let status =
