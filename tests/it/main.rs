@@ -26,6 +26,7 @@ mod rules;
 mod rules_over_many;
 mod rules_tools;
 mod second_opinion;
+mod soak;
 mod state;
 mod tuning;
 mod watch;

@@ -10,7 +10,7 @@ use crate::queue::KEY;
 use crate::support::ministack::ministack;
 use crate::support::receiver::{Receiver, answer};
 use crate::support::{
-    self, Daemon, create_user, eventually, free_port, gzip, ids, log, path_in, run, user_rule, wait,
+    self, Daemon, create_user, eventually, free_port, get, gzip, ids, log, path_in, run, user_rule, wait,
 };
 
 /// The arguments that leave one detection, with a webhook and a state.
@@ -54,16 +54,6 @@ fn a_watched_folder_is_not_read_twice() {
     assert_eq!(ledger["in"], serde_json::json!([["begun", 2]]));
     daemon.stop();
     assert!(daemon.stderr().contains("the ledger balances"), "{}", daemon.stderr());
-}
-
-/// The body of an answer over plain HTTP.
-fn get(address: &str, path: &str) -> String {
-    use std::io::{Read, Write};
-    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return String::new() };
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: x\r\n\r\n").as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
 }
 
 #[test]

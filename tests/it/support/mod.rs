@@ -7,7 +7,7 @@ pub mod tls;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::LazyLock;
@@ -175,6 +175,11 @@ impl Daemon {
         assert!(status.success());
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for its end.
     pub fn ended(&mut self) -> ExitStatus {
         eventually("the daemon's end", || self.child.try_wait().unwrap())
@@ -195,6 +200,15 @@ impl Drop for Daemon {
             eprintln!("--- daemon's log\n{}", self.stderr());
         }
     }
+}
+
+/// The body of an answer over plain HTTP.
+pub fn get(address: &str, path: &str) -> String {
+    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return String::new() };
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: x\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
 }
 
 /// A free port on loopback.
