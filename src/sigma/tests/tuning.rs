@@ -82,6 +82,18 @@ fn what_is_off_still_compiles_where_it_is_to_be_tested() {
 }
 
 #[test]
+fn members_of_nothing_that_runs_are_left_out() {
+    let cases: [(&[(&str, Option<bool>, Option<Level>)], &[&str]); 2] = [
+        (&[], &["on-000001"]),
+        (&[("many-0001", Some(true), None)], &["on-000001", "many-0001", "member-01"]),
+    ];
+    for (adjustments, expected) in cases {
+        let rules = tuned(adjustments).without_idle().rules;
+        assert_eq!(rules.iter().map(|rule| rule.id.as_str()).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
 fn another_level_is_another_detection() {
     let hash = |level| tuned(&[("on-000001", None, level)]).rules[0].hash.clone();
     assert_eq!(hash(Some(Level::High)), hash(None));
