@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Selectors, and what is set for what they select.
+type Set = (&'static str, Option<bool>, Option<Level>);
+
 const NEVER: &str = "trailhound: {enabled: false}\n";
 
 /// A rule with this id that is on, one that is off, and a correlation that is off with a member of its own.
@@ -23,14 +26,13 @@ fn files() -> Vec<RuleFile> {
     ]
 }
 
-fn tuned(adjustments: &[(&str, Option<bool>, Option<Level>)]) -> Compiled {
-    let adjustment =
-        |(number, (selectors, enabled, level)): (usize, &(&str, Option<bool>, Option<Level>))| Adjustment {
-            place: Place { file: "config.toml".into(), line: number + 1 },
-            detections: selectors.split_whitespace().map(|text| text.parse().unwrap()).collect(),
-            enabled: *enabled,
-            level: *level,
-        };
+fn tuned(adjustments: &[Set]) -> Compiled {
+    let adjustment = |(number, (selectors, enabled, level)): (usize, &Set)| Adjustment {
+        place: Place { file: "config.toml".into(), line: number + 1 },
+        detections: selectors.split_whitespace().map(|text| text.parse().unwrap()).collect(),
+        enabled: *enabled,
+        level: *level,
+    };
     let tuning =
         Tuning { adjustments: adjustments.iter().enumerate().map(adjustment).collect(), off_too: false };
     Part::join_tuned([Part::compile(&files(), &Values::default())], &tuning)
@@ -46,7 +48,7 @@ fn running(compiled: &Compiled) -> Vec<String> {
 #[test]
 fn detections_are_switched_and_graded() {
     let (on, off) = (Some(true), Some(false));
-    let cases: [(&[(&str, Option<bool>, Option<Level>)], &[&str]); 11] = [
+    let cases: [(&[Set], &[&str]); 11] = [
         (&[], &["on-000001 high"]),
         (&[("off-00001", on, None)], &["on-000001 high", "off-00001 high"]),
         (&[("OFF-00001", on, Some(Level::Low))], &["on-000001 high", "off-00001 low"]),
@@ -83,7 +85,7 @@ fn what_is_off_still_compiles_where_it_is_to_be_tested() {
 
 #[test]
 fn members_of_nothing_that_runs_are_left_out() {
-    let cases: [(&[(&str, Option<bool>, Option<Level>)], &[&str]); 2] = [
+    let cases: [(&[Set], &[&str]); 2] = [
         (&[], &["on-000001"]),
         (&[("many-0001", Some(true), None)], &["on-000001", "many-0001", "member-01"]),
     ];
