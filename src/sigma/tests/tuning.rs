@@ -7,7 +7,7 @@ type Set = (&'static str, Option<bool>, Option<Level>);
 
 const NEVER: &str = "trailhound: {enabled: false}\n";
 
-/// A rule with this id that is on, one that is off, and a correlation that is off with a member of its own.
+/// A rule with this id that is on, one that is off, and a correlation that is off with a member of its own that is off, too.
 fn files() -> Vec<RuleFile> {
     let rule = |id: &str, tags: &str| {
         format!(
@@ -16,7 +16,7 @@ fn files() -> Vec<RuleFile> {
     };
     let correlation = format!(
         "title: Many\nid: many-0001\ntags: [attack.impact]\nlevel: high\n{NEVER}correlation: {{type: event_count, rules: [member-01], group-by: [a], timespan: 1h, condition: {{gte: 2}}}}\n---\n{}",
-        rule("member-01", "attack.impact")
+        rule("member-01", "attack.impact") + NEVER
     );
     let named = |name: &str, text: String| RuleFile { name: name.into(), text, named: false };
     vec![
@@ -79,8 +79,8 @@ fn what_is_off_still_compiles_where_it_is_to_be_tested() {
     assert_eq!(running(&compiled), ["on-000001 high", "off-00001 high", "many-0001 high"]);
     let off: Vec<&str> =
         compiled.rules.iter().filter(|rule| !rule.extension.enabled).map(|rule| rule.id.as_str()).collect();
-    assert_eq!((off, compiled.skipped.disabled), (vec!["off-00001", "many-0001"], 0));
-    assert_eq!(tuned(&[]).skipped.disabled, 2);
+    assert_eq!((off, compiled.skipped.disabled), (vec!["off-00001", "many-0001", "member-01"], 0));
+    assert_eq!(tuned(&[]).skipped.disabled, 3);
 }
 
 #[test]
