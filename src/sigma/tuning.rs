@@ -127,7 +127,8 @@ impl Tuning {
                 }
             }
         }
-        with_members(units, were_off.into_iter().filter(|at| !off(&units[*at])).collect());
+        let switched: Vec<usize> = were_off.into_iter().filter(|at| !off(&units[*at])).collect();
+        with_members(units, switched);
         let skipped = &mut part.skipped;
         units.retain_mut(|unit| {
             let is_filter = matches!(unit.body, Body::Filter(_));
