@@ -104,7 +104,7 @@ impl Rulebook {
         if pack == Pack::Named {
             parts.push(embedded().aside());
         }
-        let Compiled { rules, filters, problems, skipped } = Part::join_tuned(parts, tuning);
+        let Compiled { rules, filters, problems, skipped } = Part::join_tuned(parts, tuning).without_idle();
         faults.extend(problems.into_iter().map(Fault::Rule));
         Self { rules, filters, faults, skipped }
     }

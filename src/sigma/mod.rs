@@ -29,6 +29,7 @@ mod values;
 mod wording;
 mod yaml;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::Utf8Error;
 use std::sync::Arc;
@@ -145,6 +146,27 @@ pub struct Compiled {
     pub problems: Vec<Problem>,
     /// Rules that do not run, and why.
     pub skipped: Skipped,
+}
+
+impl Compiled {
+    /// Leaves out what only feeds correlations that do not run: its hits would be found for nobody.
+    #[must_use]
+    pub fn without_idle(mut self) -> Self {
+        loop {
+            let before = self.rules.len();
+            let correlations = self.rules.iter().filter_map(|rule| match &rule.logic {
+                Logic::Correlation(correlation) => Some(correlation),
+                Logic::Event(_) => None,
+            });
+            let members = correlations.flat_map(|correlation| &correlation.members);
+            let fed: HashSet<String> = members.map(|member| member.rule.clone()).collect();
+            self.rules.retain(|rule| !rule.muted || fed.contains(&rule.id));
+            // What is left out may have been fed by others.
+            if self.rules.len() == before {
+                return self;
+            }
+        }
+    }
 }
 
 /// Numbers of rules that do not run although nothing is wrong with them.

@@ -114,6 +114,8 @@ impl Tuning {
     /// Adjusts the rules of a part, and takes those out of it that do not run.
     pub(super) fn apply(&self, part: &mut Part) {
         let Part { units, feeds, problems, .. } = part;
+        let off = |unit: &Unit| unit.rule().is_some_and(|rule| !rule.extension.enabled);
+        let were_off: Vec<usize> = (0..units.len()).filter(|at| off(&units[*at])).collect();
         for adjustment in &self.adjustments {
             for selector in &adjustment.detections {
                 if !adjustment.apply(selector, units, feeds) {
@@ -125,6 +127,8 @@ impl Tuning {
                 }
             }
         }
+        let switched: Vec<usize> = were_off.into_iter().filter(|at| !off(&units[*at])).collect();
+        with_members(units, switched);
         let skipped = &mut part.skipped;
         units.retain_mut(|unit| {
             let is_filter = matches!(unit.body, Body::Filter(_));
@@ -162,6 +166,22 @@ impl Adjustment {
             }
         }
         found
+    }
+}
+
+/// Correlations that were switched on need their members: those in their own file go on with them.
+fn with_members(units: &mut [Unit], mut switched: Vec<usize>) {
+    while let Some(at) = switched.pop() {
+        let Body::Correlation(_, draft) = &units[at].body else { continue };
+        let members: Vec<String> = draft.members.iter().map(|member| member.text.clone()).collect();
+        let file = units[at].place.file.clone();
+        for (position, unit) in units.iter_mut().enumerate() {
+            let is_member = unit.place.file == file && members.iter().any(|name| unit.names.has(name));
+            if let Some(rule) = unit.rule_mut().filter(|rule| is_member && !rule.extension.enabled) {
+                rule.extension.enabled = true;
+                switched.push(position);
+            }
+        }
     }
 }
 

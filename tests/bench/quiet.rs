@@ -89,10 +89,7 @@ pub fn quiet(bench: &Bench) -> Result<()> {
     title(
         bench.style,
         "Alerts over ordinary administration",
-        &format!(
-            "{} events of {COMPANY} accounts in {HOURS} hours, with the embedded pack as it is.",
-            records
-        ),
+        &format!("{records} events of {COMPANY} accounts in {HOURS} hours, with the embedded pack as it is."),
     );
     let mut table = Table::new(&["level", "detection", "alerts", "per million"]);
     let per_million = |count: usize| rate(count, records);

@@ -1,6 +1,8 @@
 //! Detections that are switched and graded in the configuration.
 
 use serde_json::Value;
+use trailhound::rulebook::{Pack, Rulebook};
+use trailhound::sigma::{Adjustment, Place, Selector, Tuning};
 
 use crate::support::{USER_RULE, create_user, folder, log, path_in, run};
 
@@ -96,4 +98,22 @@ fn rules_that_are_off_are_listed_and_tested() {
     let tested = run(["rules", "test", &folder, "--fixtures", &cases]);
     assert_eq!((tested.code, tested.stderr.as_str()), (Some(0), ""), "{}", tested.stdout);
     assert!(tested.stdout.starts_with("2 rule file(s): 4 case(s) passed"), "{}", tested.stdout);
+}
+
+#[test]
+fn the_whole_pack_can_be_switched_on() {
+    let tuning = Tuning {
+        adjustments: vec![Adjustment {
+            place: Place { file: "config.toml".into(), line: 1 },
+            detections: vec![Selector::Every],
+            enabled: Some(true),
+            level: None,
+        }],
+        off_too: false,
+    };
+    let book = Rulebook::tuned(&[], Pack::Runs, None, &tuning);
+    let faults: Vec<String> = book.faults.iter().map(ToString::to_string).collect();
+    assert_eq!(faults, [""; 0]);
+    let all = Rulebook::tuned(&[], Pack::Runs, None, &Tuning::off_too());
+    assert_eq!(book.rules.len(), all.rules.len());
 }

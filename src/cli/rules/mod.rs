@@ -33,9 +33,9 @@ fn open(paths: &[PathBuf], values: Option<&Path>) -> Rulebook {
     Rulebook::tuned(paths, pack, values, &Tuning::off_too())
 }
 
-/// How many of the rules are off.
+/// How many of the rules are off, members of correlations not counted.
 fn off(rules: &[Rule]) -> usize {
-    rules.iter().filter(|rule| !rule.extension.enabled).count()
+    rules.iter().filter(|rule| !rule.extension.enabled && !rule.muted).count()
 }
 
 /// Lists the rules, and which of them are off.

@@ -2,9 +2,12 @@
 
 use super::*;
 
+/// Selectors, and what is set for what they select.
+type Set = (&'static str, Option<bool>, Option<Level>);
+
 const NEVER: &str = "trailhound: {enabled: false}\n";
 
-/// A rule with this id that is on, one that is off, and a correlation that is off with a member of its own.
+/// A rule with this id that is on, one that is off, and a correlation that is off with a member of its own that is off, too.
 fn files() -> Vec<RuleFile> {
     let rule = |id: &str, tags: &str| {
         format!(
@@ -13,7 +16,7 @@ fn files() -> Vec<RuleFile> {
     };
     let correlation = format!(
         "title: Many\nid: many-0001\ntags: [attack.impact]\nlevel: high\n{NEVER}correlation: {{type: event_count, rules: [member-01], group-by: [a], timespan: 1h, condition: {{gte: 2}}}}\n---\n{}",
-        rule("member-01", "attack.impact")
+        rule("member-01", "attack.impact") + NEVER
     );
     let named = |name: &str, text: String| RuleFile { name: name.into(), text, named: false };
     vec![
@@ -23,14 +26,13 @@ fn files() -> Vec<RuleFile> {
     ]
 }
 
-fn tuned(adjustments: &[(&str, Option<bool>, Option<Level>)]) -> Compiled {
-    let adjustment =
-        |(number, (selectors, enabled, level)): (usize, &(&str, Option<bool>, Option<Level>))| Adjustment {
-            place: Place { file: "config.toml".into(), line: number + 1 },
-            detections: selectors.split_whitespace().map(|text| text.parse().unwrap()).collect(),
-            enabled: *enabled,
-            level: *level,
-        };
+fn tuned(adjustments: &[Set]) -> Compiled {
+    let adjustment = |(number, (selectors, enabled, level)): (usize, &Set)| Adjustment {
+        place: Place { file: "config.toml".into(), line: number + 1 },
+        detections: selectors.split_whitespace().map(|text| text.parse().unwrap()).collect(),
+        enabled: *enabled,
+        level: *level,
+    };
     let tuning =
         Tuning { adjustments: adjustments.iter().enumerate().map(adjustment).collect(), off_too: false };
     Part::join_tuned([Part::compile(&files(), &Values::default())], &tuning)
@@ -46,7 +48,7 @@ fn running(compiled: &Compiled) -> Vec<String> {
 #[test]
 fn detections_are_switched_and_graded() {
     let (on, off) = (Some(true), Some(false));
-    let cases: [(&[(&str, Option<bool>, Option<Level>)], &[&str]); 11] = [
+    let cases: [(&[Set], &[&str]); 11] = [
         (&[], &["on-000001 high"]),
         (&[("off-00001", on, None)], &["on-000001 high", "off-00001 high"]),
         (&[("OFF-00001", on, Some(Level::Low))], &["on-000001 high", "off-00001 low"]),
@@ -77,8 +79,20 @@ fn what_is_off_still_compiles_where_it_is_to_be_tested() {
     assert_eq!(running(&compiled), ["on-000001 high", "off-00001 high", "many-0001 high"]);
     let off: Vec<&str> =
         compiled.rules.iter().filter(|rule| !rule.extension.enabled).map(|rule| rule.id.as_str()).collect();
-    assert_eq!((off, compiled.skipped.disabled), (vec!["off-00001", "many-0001"], 0));
-    assert_eq!(tuned(&[]).skipped.disabled, 2);
+    assert_eq!((off, compiled.skipped.disabled), (vec!["off-00001", "many-0001", "member-01"], 0));
+    assert_eq!(tuned(&[]).skipped.disabled, 3);
+}
+
+#[test]
+fn members_of_nothing_that_runs_are_left_out() {
+    let cases: [(&[Set], &[&str]); 2] = [
+        (&[], &["on-000001"]),
+        (&[("many-0001", Some(true), None)], &["on-000001", "many-0001", "member-01"]),
+    ];
+    for (adjustments, expected) in cases {
+        let rules = tuned(adjustments).without_idle().rules;
+        assert_eq!(rules.iter().map(|rule| rule.id.as_str()).collect::<Vec<_>>(), expected);
+    }
 }
 
 #[test]

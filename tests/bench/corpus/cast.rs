@@ -72,10 +72,11 @@ impl Cast {
         Self(Profile::ALL.iter().copied().map(&mut actors).collect())
     }
 
-    /// Gives the callers of a profile the addresses that go with their names.
-    pub(super) fn seat(&mut self, profile: Profile, address: impl Fn(&str) -> String) {
+    /// Changes the callers of a profile, each by name.
+    pub(super) fn change(&mut self, profile: Profile, change: impl Fn(&str, &mut Actor)) {
         for actor in &mut self.0[profile as usize] {
-            actor.address = address(actor.arn.rsplit('/').next().unwrap_or_default());
+            let name = actor.arn.rsplit('/').next().unwrap_or_default().to_owned();
+            change(&name, actor);
         }
     }
 

@@ -55,7 +55,9 @@ impl Company {
         let place = self.place(account, &text);
         let mut page = Page::begin(out);
         let mut cast = Cast::new(place.estate, &text, &mut dice);
-        cast.seat(Profile::Person, staff::office);
+        // Nobody here comes from elsewhere each time, or with another key.
+        cast.change(Profile::Person, |name, actor| actor.address = staff::office(name));
+        cast.change(Profile::User, |name, actor| *actor = staff::user(&place.estate.account, name));
         for _ in 0..ORDINARY * SIZES[account % SIZES.len()] / 100 * self.bulk / 100 {
             let scene = Scene { moment: Moment::Within(dice.below(12) * 5), ..place.scene() };
             self.author.write(Sort::Ordinary, &cast, &scene, &mut dice, page.next());

@@ -5,7 +5,7 @@ use super::super::dice::{BASE32, Dice};
 use super::super::estate::{Estate, Thing};
 
 /// A role and those who use it.
-struct Role {
+struct Post {
     /// What `work.txt` calls them.
     name: &'static str,
     role: &'static str,
@@ -42,55 +42,55 @@ const CDK: &str = "aws-cdk/2.1024.0 aws-sdk-js/3.840.0 ua/2.1 os/linux#6.8.0 lan
 const BROWSER: &str = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36";
 
 #[rustfmt::skip]
-const ROLES: &[Role] = &[
-    Role { name: "terraform", role: "terraform-apply", session: "github-*", agent: TERRAFORM, from: From::Builds },
-    Role { name: "landing-zone", role: "platform-terraform", session: "github-*", agent: TERRAFORM, from: From::Builds },
-    Role { name: "deployer", role: "deploy", session: "GitHubActions", agent: COMMAND_LINE, from: From::Builds },
-    Role { name: "cdk", role: "cdk-hnb659fds-deploy-role", session: "aws-cdk-*", agent: CDK, from: From::Builds },
-    Role { name: "cloudformation", role: "cdk-hnb659fds-cfn-exec-role", session: "AWSCloudFormation", agent: "cloudformation.amazonaws.com", from: From::Service("cloudformation.amazonaws.com") },
-    Role { name: "stack-sets", role: "stacksets-exec-5f2c8d1e7b9a4036c1d2e3f4a5b60718", session: "*", agent: "member.org.stacksets.cloudformation.amazonaws.com", from: From::Service("member.org.stacksets.cloudformation.amazonaws.com") },
-    Role { name: "stack-sets-service", role: "AWSServiceRoleForCloudFormationStackSetsOrgMember", session: "StackSetsOrgMember", agent: "member.org.stacksets.cloudformation.amazonaws.com", from: From::Service("member.org.stacksets.cloudformation.amazonaws.com") },
-    Role { name: "control-tower", role: "AWSControlTowerExecution", session: "AWSControlTower-*", agent: "controltower.amazonaws.com", from: From::Service("controltower.amazonaws.com") },
-    Role { name: "control-tower-admin", role: "AWSControlTowerAdmin", session: "AWSControlTower", agent: "controltower.amazonaws.com", from: From::Service("controltower.amazonaws.com") },
-    Role { name: "provisioner", role: "AWSServiceRoleForSSO", session: "SSO-Provisioner", agent: "sso.amazonaws.com", from: From::Service("sso.amazonaws.com") },
-    Role { name: "karpenter", role: "KarpenterController-prod", session: "1719309*", agent: GO, from: From::Inside },
-    Role { name: "cluster-controller", role: "eks-load-balancer-controller", session: "1719310*", agent: GO, from: From::Inside },
-    Role { name: "external-names", role: "eks-external-dns", session: "1719311*", agent: GO, from: From::Inside },
-    Role { name: "cluster", role: "AWSServiceRoleForAmazonEKS", session: "EKS", agent: "eks.amazonaws.com", from: From::Service("eks.amazonaws.com") },
-    Role { name: "autoscaling", role: "AWSServiceRoleForAutoScaling", session: "AutoScaling", agent: "autoscaling.amazonaws.com", from: From::Service("autoscaling.amazonaws.com") },
-    Role { name: "containers", role: "AWSServiceRoleForECS", session: "ecs-service-scheduler", agent: "ecs.amazonaws.com", from: From::Service("ecs.amazonaws.com") },
-    Role { name: "backup", role: "AWSBackupDefaultServiceRole", session: "AWSBackup-AWSBackupDefaultServiceRole", agent: "backup.amazonaws.com", from: From::Service("backup.amazonaws.com") },
-    Role { name: "snapshot-lifecycle", role: "AWSDataLifecycleManagerDefaultRole", session: "DLM-*", agent: "dlm.amazonaws.com", from: From::Service("dlm.amazonaws.com") },
-    Role { name: "database-copies", role: "snapshot-copier", session: "snapshot-copier", agent: BOTO, from: From::Inside },
-    Role { name: "patching", role: "AWSServiceRoleForAmazonSSM", session: "maintenance", agent: "ssm.amazonaws.com", from: From::Service("ssm.amazonaws.com") },
-    Role { name: "recorder", role: "AWSServiceRoleForConfig", session: "AWSConfig-Describe", agent: "config.amazonaws.com", from: From::Service("config.amazonaws.com") },
-    Role { name: "hub", role: "AWSServiceRoleForSecurityHub", session: "securityhub", agent: "securityhub.amazonaws.com", from: From::Service("securityhub.amazonaws.com") },
-    Role { name: "application", role: "orders-api-prod", session: "orders-api-prod", agent: JAVA, from: From::Inside },
-    Role { name: "data-job", role: "glue-nightly-export", session: "GlueJobRunnerSession", agent: JAVA, from: From::Inside },
-    Role { name: "rotation", role: "secret-rotation", session: "secret-rotation", agent: BOTO, from: From::Inside },
-    Role { name: "key-rotation", role: "access-key-rotation", session: "access-key-rotation", agent: BOTO, from: From::Inside },
-    Role { name: "cluster-secrets", role: "eks-external-secrets", session: "1719312*", agent: GO, from: From::Inside },
-    Role { name: "scientist", role: "AWSReservedSSO_DataScientist_7c6b5a4f3e2d1c0b", session: "@", agent: BOTO, from: From::Office },
-    Role { name: "cleanup", role: "sandbox-cleanup", session: "sandbox-cleanup", agent: BOTO, from: From::Inside },
-    Role { name: "misconfigured", role: "legacy-batch", session: "legacy-batch", agent: BOTO, from: From::Inside },
-    Role { name: "image-builder", role: "image-pipeline", session: "packer-*", agent: GO, from: From::Builds },
-    Role { name: "posture", role: "posture-scanner", session: "scan-*", agent: BOTO, from: From::Supplier("203.0.113.40") },
-    Role { name: "inventory", role: "asset-inventory", session: "inventory", agent: BOTO, from: From::Inside },
-    Role { name: "metrics", role: "metrics-integration", session: "crawler", agent: GO, from: From::Supplier("203.0.113.50") },
-    Role { name: "costs", role: "cost-reports", session: "cost-reports", agent: BOTO, from: From::Supplier("203.0.113.60") },
-    Role { name: "trailhound", role: "trailhound", session: "trailhound", agent: RUST, from: From::Inside },
-    Role { name: "developer", role: "AWSReservedSSO_Developer_9d8c7b6a5f4e3d2c", session: "@", agent: COMMAND_LINE, from: From::Office },
-    Role { name: "reader", role: "AWSReservedSSO_ReadOnly_0f3a9c1d2e4b5a67", session: "@", agent: BROWSER, from: From::Console },
-    Role { name: "console", role: "AWSReservedSSO_Developer_9d8c7b6a5f4e3d2c", session: "@", agent: BROWSER, from: From::Console },
-    Role { name: "operator", role: "AWSReservedSSO_Operator_1a2b3c4d5e6f7081", session: "@", agent: BROWSER, from: From::Console },
-    Role { name: "administrator", role: "AWSReservedSSO_AdministratorAccess_df24df604b6cb36b", session: "@", agent: BROWSER, from: From::Console },
-    Role { name: "platform-engineer", role: "AWSReservedSSO_PlatformEngineer_4b5a67f3a9c1d2e0", session: "@", agent: COMMAND_LINE, from: From::Office },
+const POSTS: &[Post] = &[
+    Post { name: "terraform", role: "terraform-apply", session: "github-*", agent: TERRAFORM, from: From::Builds },
+    Post { name: "landing-zone", role: "platform-terraform", session: "github-*", agent: TERRAFORM, from: From::Builds },
+    Post { name: "deployer", role: "deploy", session: "GitHubActions", agent: COMMAND_LINE, from: From::Builds },
+    Post { name: "cdk", role: "cdk-hnb659fds-deploy-role", session: "aws-cdk-*", agent: CDK, from: From::Builds },
+    Post { name: "cloudformation", role: "cdk-hnb659fds-cfn-exec-role", session: "AWSCloudFormation", agent: "cloudformation.amazonaws.com", from: From::Service("cloudformation.amazonaws.com") },
+    Post { name: "stack-sets", role: "stacksets-exec-5f2c8d1e7b9a4036c1d2e3f4a5b60718", session: "*", agent: "member.org.stacksets.cloudformation.amazonaws.com", from: From::Service("member.org.stacksets.cloudformation.amazonaws.com") },
+    Post { name: "stack-sets-service", role: "AWSServiceRoleForCloudFormationStackSetsOrgMember", session: "StackSetsOrgMember", agent: "member.org.stacksets.cloudformation.amazonaws.com", from: From::Service("member.org.stacksets.cloudformation.amazonaws.com") },
+    Post { name: "control-tower", role: "AWSControlTowerExecution", session: "AWSControlTower-*", agent: "controltower.amazonaws.com", from: From::Service("controltower.amazonaws.com") },
+    Post { name: "control-tower-admin", role: "AWSControlTowerAdmin", session: "AWSControlTower", agent: "controltower.amazonaws.com", from: From::Service("controltower.amazonaws.com") },
+    Post { name: "provisioner", role: "AWSServiceRoleForSSO", session: "SSO-Provisioner", agent: "sso.amazonaws.com", from: From::Service("sso.amazonaws.com") },
+    Post { name: "karpenter", role: "KarpenterController-prod", session: "1719309*", agent: GO, from: From::Inside },
+    Post { name: "cluster-controller", role: "eks-load-balancer-controller", session: "1719310*", agent: GO, from: From::Inside },
+    Post { name: "external-names", role: "eks-external-dns", session: "1719311*", agent: GO, from: From::Inside },
+    Post { name: "cluster", role: "AWSServiceRoleForAmazonEKS", session: "EKS", agent: "eks.amazonaws.com", from: From::Service("eks.amazonaws.com") },
+    Post { name: "autoscaling", role: "AWSServiceRoleForAutoScaling", session: "AutoScaling", agent: "autoscaling.amazonaws.com", from: From::Service("autoscaling.amazonaws.com") },
+    Post { name: "containers", role: "AWSServiceRoleForECS", session: "ecs-service-scheduler", agent: "ecs.amazonaws.com", from: From::Service("ecs.amazonaws.com") },
+    Post { name: "backup", role: "AWSBackupDefaultServiceRole", session: "AWSBackup-AWSBackupDefaultServiceRole", agent: "backup.amazonaws.com", from: From::Service("backup.amazonaws.com") },
+    Post { name: "snapshot-lifecycle", role: "AWSDataLifecycleManagerDefaultRole", session: "DLM-*", agent: "dlm.amazonaws.com", from: From::Service("dlm.amazonaws.com") },
+    Post { name: "database-copies", role: "snapshot-copier", session: "snapshot-copier", agent: BOTO, from: From::Inside },
+    Post { name: "patching", role: "AWSServiceRoleForAmazonSSM", session: "maintenance", agent: "ssm.amazonaws.com", from: From::Service("ssm.amazonaws.com") },
+    Post { name: "recorder", role: "AWSServiceRoleForConfig", session: "AWSConfig-Describe", agent: "config.amazonaws.com", from: From::Service("config.amazonaws.com") },
+    Post { name: "hub", role: "AWSServiceRoleForSecurityHub", session: "securityhub", agent: "securityhub.amazonaws.com", from: From::Service("securityhub.amazonaws.com") },
+    Post { name: "application", role: "orders-api-prod", session: "orders-api-prod", agent: JAVA, from: From::Inside },
+    Post { name: "data-job", role: "glue-nightly-export", session: "GlueJobRunnerSession", agent: JAVA, from: From::Inside },
+    Post { name: "rotation", role: "secret-rotation", session: "secret-rotation", agent: BOTO, from: From::Inside },
+    Post { name: "key-rotation", role: "access-key-rotation", session: "access-key-rotation", agent: BOTO, from: From::Inside },
+    Post { name: "cluster-secrets", role: "eks-external-secrets", session: "1719312*", agent: GO, from: From::Inside },
+    Post { name: "scientist", role: "AWSReservedSSO_DataScientist_7c6b5a4f3e2d1c0b", session: "@", agent: BOTO, from: From::Office },
+    Post { name: "cleanup", role: "sandbox-cleanup", session: "sandbox-cleanup", agent: BOTO, from: From::Inside },
+    Post { name: "misconfigured", role: "legacy-batch", session: "legacy-batch", agent: BOTO, from: From::Inside },
+    Post { name: "image-builder", role: "image-pipeline", session: "packer-*", agent: GO, from: From::Builds },
+    Post { name: "posture", role: "posture-scanner", session: "scan-*", agent: BOTO, from: From::Supplier("203.0.113.40") },
+    Post { name: "inventory", role: "asset-inventory", session: "inventory", agent: BOTO, from: From::Inside },
+    Post { name: "metrics", role: "metrics-integration", session: "crawler", agent: GO, from: From::Supplier("203.0.113.50") },
+    Post { name: "costs", role: "cost-reports", session: "cost-reports", agent: BOTO, from: From::Supplier("203.0.113.60") },
+    Post { name: "trailhound", role: "trailhound", session: "trailhound", agent: RUST, from: From::Inside },
+    Post { name: "developer", role: "AWSReservedSSO_Developer_9d8c7b6a5f4e3d2c", session: "@", agent: COMMAND_LINE, from: From::Office },
+    Post { name: "reader", role: "AWSReservedSSO_ReadOnly_0f3a9c1d2e4b5a67", session: "@", agent: BROWSER, from: From::Console },
+    Post { name: "console", role: "AWSReservedSSO_Developer_9d8c7b6a5f4e3d2c", session: "@", agent: BROWSER, from: From::Console },
+    Post { name: "operator", role: "AWSReservedSSO_Operator_1a2b3c4d5e6f7081", session: "@", agent: BROWSER, from: From::Console },
+    Post { name: "administrator", role: "AWSReservedSSO_AdministratorAccess_df24df604b6cb36b", session: "@", agent: BROWSER, from: From::Console },
+    Post { name: "platform-engineer", role: "AWSReservedSSO_PlatformEngineer_4b5a67f3a9c1d2e0", session: "@", agent: COMMAND_LINE, from: From::Office },
 ];
 
 /// Whether AWS itself calls, so that nothing comes over the network.
 pub(super) fn is_service(who: &str) -> bool {
-    let calls = |role: &Role| role.name == who && matches!(role.from, From::Service(_));
-    who.starts_with("service:") || ROLES.iter().any(calls)
+    let calls = |post: &Post| post.name == who && matches!(post.from, From::Service(_));
+    who.starts_with("service:") || POSTS.iter().any(calls)
 }
 
 /// The caller of a piece of work: a role of the table, `service:NAME`, or one of those that are no roles.
@@ -111,14 +111,14 @@ pub(super) fn actor(who: &'static str, estate: &Estate, own: &str, hour: &str, d
         "portal" => return from_portal(&estate.account, &person, dice),
         "signing-in" => return signing_in(&estate.account, &person, dice),
         "directory" => return directory(&estate.account, dice),
-        "mailer" => return user(&estate.account, "smtp-relay", dice),
+        "mailer" => return user(&estate.account, "smtp-relay"),
         _ => {}
     }
-    let role = ROLES.iter().find(|role| role.name == who).unwrap_or_else(|| panic!("nobody is called {who}"));
+    let role = POSTS.iter().find(|role| role.name == who).unwrap_or_else(|| panic!("nobody is called {who}"));
     session(role, &estate.account, own, &person, hour, dice)
 }
 
-fn session(role: &Role, account: &str, own: &str, person: &str, hour: &str, dice: &mut Dice) -> Actor {
+fn session(role: &Post, account: &str, own: &str, person: &str, hour: &str, dice: &mut Dice) -> Actor {
     let name = if role.session == "@" { person.to_owned() } else { role.session.replace('*', own) };
     let (address, by, tail) = match role.from {
         From::Builds => (format!("203.0.113.{}", 10 + dice.below(4)), String::new(), ""),
@@ -185,12 +185,16 @@ fn directory(account: &str, dice: &mut Dice) -> Actor {
     Actor { identity, arn: "scim".to_owned(), address, agent: "directory-provisioning/4.2", tail: "" }
 }
 
-fn user(account: &str, name: &str, dice: &mut Dice) -> Actor {
+/// A user with one key for ever, who works from one place.
+pub(super) fn user(account: &str, name: &str) -> Actor {
+    let number =
+        account.bytes().chain(name.bytes()).fold(0_u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+    let dice = &mut Dice::new(0, number);
     let arn = format!("arn:aws:iam::{account}:user/{name}");
     let identity = format!(
         r#"{{"type":"IAMUser","principalId":"AIDA{}","arn":"{arn}","accountId":"{account}","accessKeyId":"AKIA{}","userName":"{name}"}}"#,
         dice.word(BASE32, 17),
         dice.word(BASE32, 16),
     );
-    Actor { identity, arn, address: "10.4.0.9".to_owned(), agent: BOTO, tail: "" }
+    Actor { identity, arn, address: outside(dice), agent: BOTO, tail: "" }
 }
