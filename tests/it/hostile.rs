@@ -52,7 +52,7 @@ fn ten_thousand_rules_load_within_bounds() {
     let used = child.wait4().unwrap();
     assert!(used.status.success());
     // Without optimisation, on a machine that does other things; optimised it takes a second or two.
-    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
     assert!(used.rusage.maxrss < 1 << 30, "{} bytes", used.rusage.maxrss);
 }
 
