@@ -21,19 +21,19 @@ use crate::alert::{Health, OriginKind, Report, Sender, SenderHandle, SinkSetting
 use crate::aws::{Aws, Buckets, Queue};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::fetch::ObjectStore;
 use crate::folder::FolderStore;
 use crate::horizon::Horizon;
-use crate::fetch::ObjectStore;
 use crate::intake::{Announcer, Intake};
 use crate::ledger;
 use crate::metrics::Metrics;
 use crate::pipeline::{Crew, Line, Shared};
 use crate::reload::{self, Reload};
 use crate::replay::Source;
+use crate::retry::Retry;
 use crate::rulebook::Rulebook;
 use crate::seed;
 use crate::sigma::{Logic, Rule};
-use crate::retry::Retry;
 use crate::state::{self, Committer, Keeper, State, Wanted, Windows};
 use crate::watch::Watch;
 use crate::worker::{Current, Inspection};
@@ -85,7 +85,8 @@ pub async fn run(
     let current = Arc::new(Current::new(reload::inspection(config, rulebook)));
     let horizon = Horizon::new(config.windows.lateness);
     tell_windows(config, current.inspection().detections.rules());
-    let parts = Parts { handles, reports: reported, horizon: horizon.clone(), metrics: &metrics, clock: &clock };
+    let parts =
+        Parts { handles, reports: reported, horizon: horizon.clone(), metrics: &metrics, clock: &clock };
     let opening = open_state(config, current.inspection(), parts);
     let (state, owner, gates) = tokio::select! {
         opened = opening => opened?,

@@ -54,9 +54,10 @@ impl Ledger {
             Account::of("records", &counts.records, &["begun"]),
         ];
         let sinks = counts.sinks.iter();
-        accounts.extend(
-            sinks.map(|(sink, side)| Account::of(&format!("alerts at {sink}"), side, &["raised", "restored"])),
-        );
+        accounts
+            .extend(sinks.map(|(sink, side)| {
+                Account::of(&format!("alerts at {sink}"), side, &["raised", "restored"])
+            }));
         Self { balanced: accounts.iter().all(|account| account.remainder == 0), accounts }
     }
 }
@@ -131,7 +132,11 @@ mod tests {
         let remainders = || {
             let ledger = Ledger::of(&metrics);
             assert_eq!(ledger.balanced, ledger.accounts.iter().all(|account| account.remainder == 0));
-            ledger.accounts.into_iter().map(|account| (account.account, account.remainder)).collect::<Vec<_>>()
+            ledger
+                .accounts
+                .into_iter()
+                .map(|account| (account.account, account.remainder))
+                .collect::<Vec<_>>()
         };
         let expected = |messages, objects, records, alerts| {
             let names = ["messages", "objects", "records", "alerts at siem"].map(str::to_owned);

@@ -39,7 +39,34 @@ pub fn inspection(config: &Config, rulebook: Rulebook) -> Inspection {
 #[must_use]
 pub fn rulebook(config: &Config) -> Rulebook {
     let pack = if config.default_detections { Pack::Runs } else { Pack::Absent };
-    Rulebook::open(&config.detections, pack, config.values.as_deref())
+    Rulebook::tuned(&config.detections, pack, config.values.as_deref(), &config.tuning)
+}
+
+/// Leaves out what of the embedded pack would forget at a restart what it has seen, unless somebody has accepted that,
+/// and says so.
+pub fn leave_out(config: &Config, book: &mut Rulebook) {
+    if !forgets(config) {
+        return;
+    }
+    let left_out = book.leave_out(is_forgetful);
+    if left_out > 0 {
+        warn!(
+            detections = left_out,
+            "detections of the pack over more than one event are left out, for a restart would forget what they have seen: \
+             keep it with --state DIR, or accept it with forget_windows = true"
+        );
+    }
+}
+
+/// Whether a restart would forget what was seen, and nobody has accepted that: a watched folder is read again, a queue
+/// is not.
+fn forgets(config: &Config) -> bool {
+    !config.queues.is_empty() && config.state.is_none() && !config.windows.forget
+}
+
+/// Groupings are not: after a restart their alerts have the same ids, and count anew.
+fn is_forgetful(rule: &Rule) -> bool {
+    matches!(rule.logic, Logic::Correlation(_)) || rule.extension.first_seen.is_some()
 }
 
 /// Detections that would forget at a restart what they have seen, although nobody has accepted that.
@@ -53,17 +80,14 @@ pub struct WouldForget {
     one: String,
 }
 
-/// Whether these detections may run without a durable state: a watched folder is read again, a queue is not.
-/// Groupings may: after a restart their alerts have the same ids, and count anew.
+/// Whether these detections may run without a durable state.
 ///
 /// # Errors
 /// Some of them would miss what happened before a restart.
 pub fn may_forget(config: &Config, rules: &[Rule]) -> Result<(), WouldForget> {
-    let forgets =
-        |rule: &&Rule| matches!(rule.logic, Logic::Correlation(_)) || rule.extension.first_seen.is_some();
-    let forgetful = rules.iter().filter(forgets);
+    let forgetful = rules.iter().filter(|rule| is_forgetful(rule));
     match forgetful.clone().next() {
-        Some(one) if !config.queues.is_empty() && config.state.is_none() && !config.windows.forget => {
+        Some(one) if forgets(config) => {
             Err(WouldForget { count: forgetful.count(), one: one.title.clone() })
         }
         _ => Ok(()),
@@ -188,6 +212,7 @@ impl Reading {
         let watched = config.reload == ReloadOn::Change;
         let fingerprint = watched.then(|| rulebook::fingerprint(&files(config)));
         let mut book = rulebook(config);
+        leave_out(config, &mut book);
         let faults = std::mem::take(&mut book.faults);
         let may_forget = may_forget(config, &book.rules);
         let inspection = inspection(config, book);

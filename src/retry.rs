@@ -149,7 +149,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_wish_is_announced_once() {
-        let (list, receiver) = watch::channel(Arc::from([wanted(1, "q"), wanted(2, "other"), wanted(3, "q")]));
+        let (list, receiver) =
+            watch::channel(Arc::from([wanted(1, "q"), wanted(2, "other"), wanted(3, "q")]));
         let mut retry = Retry::new(receiver, Clock::system());
         assert_eq!(numbers(&mut retry), [1, 3], "those of the source");
         assert!(numbers(&mut retry).is_empty(), "they are under way");

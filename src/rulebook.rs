@@ -12,15 +12,20 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::event::hex;
-use crate::sigma::{self, Compiled, MAX_FILE, Part, RuleFile, Skipped, Values};
+use crate::sigma::{self, Compiled, MAX_FILE, Part, RuleFile, Skipped, Tuning, Values};
 
 static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/detections");
+
+/// How the paths within the embedded pack begin.
+const EMBEDDED: &str = "pack/";
 
 /// Compiled detections, and what was wrong on the way.
 #[derive(Debug)]
 pub struct Rulebook {
     /// Detections that run.
     pub rules: Vec<sigma::Rule>,
+    /// Filters that run.
+    pub filters: Vec<sigma::Filter>,
     /// What was wrong.
     pub faults: Vec<Fault>,
     /// Rules that do not run although nothing is wrong with them.
@@ -75,6 +80,12 @@ impl Rulebook {
     /// rules stand for.
     #[must_use]
     pub fn open(paths: &[PathBuf], pack: Pack, values: Option<&Path>) -> Self {
+        Self::tuned(paths, pack, values, &Tuning::default())
+    }
+
+    /// As [`Rulebook::open`], with what the user has set for detections beside their rules.
+    #[must_use]
+    pub fn tuned(paths: &[PathBuf], pack: Pack, values: Option<&Path>, tuning: &Tuning) -> Self {
         let mut faults = Vec::new();
         let values = values.map_or_else(Values::default, |path| read_values(path, &mut faults));
         let mut parts = Vec::new();
@@ -93,9 +104,9 @@ impl Rulebook {
         if pack == Pack::Named {
             parts.push(embedded().aside());
         }
-        let Compiled { rules, problems, skipped } = Part::join(parts);
+        let Compiled { rules, filters, problems, skipped } = Part::join_tuned(parts, tuning).without_idle();
         faults.extend(problems.into_iter().map(Fault::Rule));
-        Self { rules, faults, skipped }
+        Self { rules, filters, faults, skipped }
     }
 
     /// The rule files themselves, of the pack, if wanted, and of the user's files and folders. What cannot be read is
@@ -105,6 +116,25 @@ impl Rulebook {
         let mut files = if with_pack { pack_files() } else { Vec::new() };
         files.extend(paths.iter().flat_map(|path| read(path, &mut Vec::new())));
         files
+    }
+
+    /// Takes detections out of the embedded pack, and with them what only feeds them; answers how many, those that only
+    /// feed not counted. What the user has added stays.
+    pub fn leave_out(&mut self, unwanted: impl Fn(&sigma::Rule) -> bool) -> usize {
+        let is_embedded = |rule: &sigma::Rule| rule.place.file.starts_with(EMBEDDED);
+        let before = self.rules.len();
+        self.rules.retain(|rule| !(is_embedded(rule) && unwanted(rule)));
+        let left_out = before - self.rules.len();
+        if left_out > 0 {
+            let correlations = self.rules.iter().filter_map(|rule| match &rule.logic {
+                sigma::Logic::Correlation(correlation) => Some(correlation),
+                sigma::Logic::Event(_) => None,
+            });
+            let members = correlations.flat_map(|correlation| &correlation.members);
+            let fed: HashSet<String> = members.map(|member| member.rule.clone()).collect();
+            self.rules.retain(|rule| !(is_embedded(rule) && rule.muted) || fed.contains(&rule.id));
+        }
+        left_out
     }
 
     /// What the set of detections is known by: the first 16 digits of SHA-256 over their hashes, and which of
@@ -141,7 +171,7 @@ fn pack_files() -> Vec<RuleFile> {
         for file in folder.files().filter(|file| is_rule_name(file.path().as_os_str())) {
             let text = file.contents_utf8().expect("the pack is text").to_owned();
             files.push(RuleFile {
-                name: format!("pack/{}", file.path().display()).into(),
+                name: format!("{EMBEDDED}{}", file.path().display()).into(),
                 text,
                 named: false,
             });
@@ -257,6 +287,28 @@ mod tests {
 
     fn faults(book: &Rulebook) -> Vec<String> {
         book.faults.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_left_out_of_the_pack_goes_with_what_only_feeds_it() {
+        let correlation = |rule: &sigma::Rule| matches!(rule.logic, sigma::Logic::Correlation(_));
+        let whole = Rulebook::open(&[], Pack::Runs, None);
+        let correlations = whole.rules.iter().filter(|rule| correlation(rule)).count();
+        let mut rest = Rulebook::open(&[], Pack::Runs, None);
+        assert_eq!((rest.leave_out(correlation), correlations > 0), (correlations, true));
+        assert!(!rest.rules.iter().any(|rule| rule.muted), "nobody is fed by it");
+        let told = |rules: &[sigma::Rule]| {
+            let told = rules.iter().filter(|rule| !rule.muted && !correlation(rule));
+            told.map(|rule| rule.id.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&rest.rules), told(&whole.rules), "what is told by itself stays");
+
+        let mine = "title: M\nid: mine\ncorrelation: {type: event_count, rules: [T], timespan: 1h, condition: {gte: 2}}\n";
+        let folder = folder(&[("a.yml", RULE), ("b.yml", mine)]);
+        let mut mine = Rulebook::open(&[folder.path().to_owned()], Pack::Runs, None);
+        assert!(mine.faults.is_empty(), "{:?}", mine.faults);
+        mine.leave_out(correlation);
+        assert_eq!(mine.rules.iter().filter(|rule| correlation(rule)).count(), 1, "that of the user stays");
     }
 
     #[test]

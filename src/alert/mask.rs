@@ -42,8 +42,22 @@ const MASKED: &str = "\"[masked]\"";
 
 /// A record without insignificant white space, its order, escapes and number texts kept, secrets masked and
 /// surrogates without a partner replaced.
-pub(super) fn masked(record: &str) -> String {
-    masked_json(record, MOST_NESTED)
+pub(super) fn masked(record: &str) -> Cow<'_, str> {
+    if is_bare(record) { record.into() } else { masked_json(record, MOST_NESTED).into() }
+}
+
+/// Whether nothing is to be done: this JSON has no white space between its tokens, no escape and no secret.
+fn is_bare(mut json: &str) -> bool {
+    let has_space = |outside: &str| outside.bytes().any(|byte| byte.is_ascii_whitespace());
+    while let Some((outside, string)) = json.split_once('"') {
+        let end = memchr::memchr2(b'"', b'\\', string.as_bytes());
+        let Some(end) = end.filter(|end| string.as_bytes()[*end] == b'"') else { return false };
+        json = &string[end + 1..];
+        if has_space(outside) || json.starts_with(':') && is_secret(&string[..end]) {
+            return false;
+        }
+    }
+    !has_space(json)
 }
 
 /// A text that may itself be JSON, with known secrets masked.
@@ -56,20 +70,27 @@ pub(super) fn is_secret(key: &str) -> bool {
     let letters =
         || key.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
     let ends_so = |secret: &str| secret.bytes().rev().eq(letters().take(secret.len()));
-    letters().next().is_some_and(|last| LAST[usize::from(last)])
-        && SECRETS.iter().any(|secret| ends_so(secret))
+    let mut last = letters();
+    let (Some(last), Some(before)) = (last.next(), last.next()) else { return false };
+    LAST[pair(before, last)] && SECRETS.iter().any(|secret| ends_so(secret))
 }
 
-/// The letters with which secrets end.
-const LAST: [bool; 256] = {
-    let (mut last, mut at) = ([false; 256], 0);
+/// The two letters with which secrets end: hardly any other key ends so.
+const LAST: [bool; PAIRS] = {
+    let (mut last, mut at) = ([false; PAIRS], 0);
     while at < SECRETS.len() {
         let secret = SECRETS[at].as_bytes();
-        last[secret[secret.len() - 1] as usize] = true;
+        last[pair(secret[secret.len() - 2], secret[secret.len() - 1])] = true;
         at += 1;
     }
     last
 };
+const PAIRS: usize = 1 << 10;
+
+/// Two letters as a number, which they may share with others.
+const fn pair(one: u8, other: u8) -> usize {
+    (one as usize % 32) * 32 + other as usize % 32
+}
 
 /// A value found at a path, as compact JSON with known secrets masked.
 #[must_use]
@@ -78,7 +99,7 @@ pub fn masked_value(path: &str, value: crate::event::Value<'_>) -> String {
     if path.split('.').any(is_secret) && json != HIDDEN && !value.is_null() {
         return MASKED.to_owned();
     }
-    masked(&json)
+    masked(&json).into_owned()
 }
 
 fn masked_json(json: &str, nested: usize) -> String {
@@ -195,5 +216,39 @@ mod tests {
              \"text\":\"{\\\"sessionToken\\\":\\\"[masked]\\\",\\\"n\\\":1}\",\"policy\":\"{ \\\"a\\\": 1 }\",\
              \"newPassword\":\"HIDDEN_DUE_TO_SECURITY_REASONS\",\"passwordResetRequired\":\"true\"}"
         );
+    }
+
+    #[test]
+    fn what_is_bare_stays_as_it_is() {
+        let cases = [
+            (r#"{"a":"b c","n":[1.50,null,{"d":"é"}],"password":null}"#, false),
+            (r#"{"a":"b c","n":[1.50,null,{"d":"é"}],"note":"password"}"#, true),
+            (r#"{"a":"b","c" :1}"#, false),
+            (r#"{"a":1 }"#, false),
+            (r#"{ "a":1}"#, false),
+            ("{\"a\":1,\n\"b\":2}", false),
+            (r#"{"a":"b\"c"}"#, false),
+            (r#"{"p\u0061ssword":"x"}"#, false),
+            (r#"{"masterUserPassword":"x"}"#, false),
+            (r#"{"X-Amz-Security-Token_":"x"}"#, false),
+            (r#"{"token":"x","ord":1,"d":2,"":3}"#, true),
+            ("{}", true),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(is_bare(json), expected, "{json}");
+            assert_eq!(masked(json), masked_json(json, MOST_NESTED), "{json}");
+        }
+    }
+
+    #[test]
+    fn every_secret_is_one_by_its_last_letters() {
+        for secret in SECRETS {
+            for key in [secret.to_owned(), secret.to_uppercase(), format!("my-{secret}_")] {
+                assert!(is_secret(&key), "{key}");
+            }
+        }
+        for key in ["", "d", "rd", "passwordResetRequired", "tokens", "word"] {
+            assert!(!is_secret(key), "{key}");
+        }
     }
 }

@@ -196,8 +196,8 @@ mod tests {
             detection: "r".into(),
             kind: FindingKind::Window,
             revision: 2,
-            names: vec!["by".into()],
-            values: Values::of(["v"]),
+            names: vec!["by".into(), "and".into()],
+            values: Values::of(["v", "w"]),
             period: time(0),
             period_end: time(3_600),
             start: time(-60),
@@ -241,6 +241,7 @@ mod tests {
         );
         assert_eq!((&document["actor"]["name"], &document["origin"]["index"]), (&"ann".into(), &3.into()));
         assert_eq!((&document["count"], &document["revision"]), (&7.into(), &2.into()));
+        assert_eq!(document["window"]["group"], serde_json::json!({"by": "v", "and": "w"}));
         assert_eq!(document["events"][0]["event"]["requestParameters"]["userName"], "bob");
         assert!(document["events"][1]["event"].is_null());
         // 2,000 seconds after the first, one of which is the event's, and 900 are usual.

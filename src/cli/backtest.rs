@@ -14,6 +14,7 @@ use crate::alert::Alert;
 use crate::config::Config;
 use crate::reload;
 use crate::replay::{Comparison, Counts, Difference, Pair, Sets, Sides};
+use crate::sigma::Tuning;
 use crate::worker::Inspection;
 
 /// By what the embedded pack is called.
@@ -30,7 +31,8 @@ pub(super) fn open(config: &Config, paths: &[PathBuf]) -> Result<Sets, Exit> {
 fn open_one(config: &Config, path: &Path) -> Result<Inspection, Exit> {
     let is_pack = path.as_os_str() == OsStr::new(PACK);
     let detections = if is_pack { Vec::new() } else { vec![path.to_owned()] };
-    let config = Config { detections, default_detections: is_pack, ..config.clone() };
+    let tuning = Tuning::default();
+    let config = Config { detections, default_detections: is_pack, tuning, ..config.clone() };
     Ok(reload::inspection(&config, terminal::rulebook(&config)?))
 }
 

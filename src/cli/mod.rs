@@ -182,11 +182,12 @@ enum OutputFormat {
 enum RulesCommand {
     /// Compiles rules and reports everything that is wrong with them, or looks wrong
     Check(RulesArgs),
-    /// Lists the rules that run
+    /// Lists the rules, and which of them are off
     List(RulesArgs),
-    /// Shows what the rules cover: techniques of ATT&CK, controls of the CIS AWS Foundations Benchmark
+    /// Shows what the rules cover: techniques of ATT&CK, controls of the CIS AWS Foundations Benchmark, what the guides
+    /// to IAM ask to be watched
     #[command(after_help = "With --json the answer is a layer for the ATT&CK Navigator.")]
-    Coverage(RulesArgs),
+    Coverage(CoverageArgs),
     /// Runs rules against their hits and near misses
     #[command(after_help = CASES)]
     Test(TestArgs),
@@ -207,6 +208,15 @@ Exit codes: 0 all passed, 1 a case failed or is missing, 2 rules or cases are br
 const EVENTS: &str = "\
 RULE is the id of a rule or a rule file, and EVENT a file with a record, FILE#INDEX for one of several (0 is the first),
 or `-` for standard input. RULE may also be the id of an alert, and EVENT the object that raised it.";
+
+#[derive(Debug, Args)]
+struct CoverageArgs {
+    #[command(flatten)]
+    rules: RulesArgs,
+    /// Answers in short, as tables in Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+}
 
 #[derive(Debug, Args)]
 struct TestArgs {

@@ -17,15 +17,15 @@ use super::log;
 use super::terminal::{self, bytes, complain, grouped, plain, say, table};
 use super::{Exit, OutputFormat, ReplayArgs};
 use crate::alert::{Alert, harmless};
-use crate::daemon::{Ending, Signals};
-use crate::folder;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::daemon::{Ending, Signals};
+use crate::folder;
 use crate::reload;
+use crate::replay::{self, Audience, Comparison, Difference, Remark, Sets, Source, Summary, Window};
 use crate::seed;
 use crate::state::Seeding;
 use crate::worker::Inspection;
-use crate::replay::{self, Audience, Comparison, Difference, Remark, Sets, Source, Summary, Window};
 
 /// Remarks that the summary on a terminal lists; the file has them all.
 const MOST_REMARKS: usize = 20;
@@ -122,7 +122,9 @@ fn teach(
         let learnt = seed::teach(sources, set, jobs, &mut seeding, stop);
         learnt.map_err(|error| not_kept(&anyhow::Error::from(error)))?;
     } else {
-        complain("the replay is incomplete: the state knows the alerts that were told, but windows do not go on from it");
+        complain(
+            "the replay is incomplete: the state knows the alerts that were told, but windows do not go on from it",
+        );
     }
     seeding.finish().map_err(|error| not_kept(&anyhow::Error::from(error)))
 }

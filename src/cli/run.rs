@@ -47,7 +47,8 @@ fn try_run(args: RunArgs) -> Result<Exit, Exit> {
             Exit::USAGE
         })?
     };
-    let book = terminal::rulebook(&config)?;
+    let mut book = terminal::rulebook(&config)?;
+    reload::leave_out(&config, &mut book);
     if let Err(error) = reload::may_forget(&config, &book.rules) {
         complain(&terminal::plain(&error.to_string()));
         return Err(Exit::USAGE);

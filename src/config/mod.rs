@@ -4,9 +4,14 @@
 //! durations and sizes without a unit. This is the only module that reads the environment; secrets are taken
 //! up here and shown nowhere.
 
+mod flags;
+mod queue;
 mod reader;
 mod show;
+mod sink;
+mod tuning;
 mod value;
+mod variables;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,24 +21,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use url::Url;
-
+pub use flags::Flags;
+pub use queue::{BucketConfig, QueueConfig, RoleConfig};
 pub use value::{Place, Problem};
 
-use crate::alert::{
-    Egress, Format, MOST_SINKS, Secret, SinkSettings, SinkTarget, Undecided, WebhookSettings,
-};
+use crate::alert::{Egress, MOST_SINKS, SinkSettings, Undecided};
 use crate::decode;
-use crate::sigma::Level;
+use crate::sigma::Tuning;
 use reader::Reader;
 use value::{Data, Value};
+use variables::{PREFIX, Variables};
 
-/// The prefix of environment variables that set configuration values.
-const PREFIX: &str = "TRAILHOUND_";
 /// The largest file, in bytes: 1 MiB.
 const MAX_FILE: u64 = 1 << 20;
-/// A body beyond this is shortened unless the configuration says otherwise: 1 MiB.
-const MAX_BODY: usize = 1 << 20;
 
 /// The effective configuration.
 #[derive(Debug, Clone)]
@@ -48,6 +48,8 @@ pub struct Config {
     pub reload: ReloadOn,
     /// What the placeholders in rules stand for.
     pub values: Option<PathBuf>,
+    /// Which detections run and at which level, where it is not as their rules say.
+    pub tuning: Tuning,
     /// Where metrics and health are served.
     pub listen: Option<SocketAddr>,
     /// Where state is kept.
@@ -92,45 +94,6 @@ pub struct WindowConfig {
     pub lateness: Duration,
     /// Whether a restart may forget what was seen.
     pub forget: bool,
-}
-
-/// A queue and the buckets that it may announce.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueConfig {
-    /// The URL of the queue.
-    pub url: String,
-    /// Its region; by default the one in its URL.
-    pub region: Option<String>,
-    /// The role to assume for the queue.
-    pub role: Option<RoleConfig>,
-    /// How long a message stays hidden after each heartbeat.
-    pub visibility: Duration,
-    /// The buckets that it may announce.
-    pub buckets: Vec<BucketConfig>,
-}
-
-/// A bucket that may be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BucketConfig {
-    /// Its name.
-    pub name: String,
-    /// The account that must own it.
-    pub owner: Option<String>,
-    /// Key prefixes that may be read; all if there are none.
-    pub prefixes: Vec<String>,
-    /// Its region; by default that of the queue.
-    pub region: Option<String>,
-    /// The role to assume for it.
-    pub role: Option<RoleConfig>,
-}
-
-/// A role to assume.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RoleConfig {
-    /// Its ARN.
-    pub arn: String,
-    /// The external id that its trust policy asks for.
-    pub external_id: Option<String>,
 }
 
 /// Bounds.
@@ -178,33 +141,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// What the command line sets; lists are added to those of the file.
-#[derive(Debug, Clone, Default)]
-pub struct Flags {
-    /// `--queue-url`
-    pub queue_urls: Vec<String>,
-    /// `--bucket`: the allow-list of the queues of the command line.
-    pub buckets: Vec<String>,
-    /// `--watch`
-    pub watch: Vec<PathBuf>,
-    /// `--webhook`
-    pub webhooks: Vec<String>,
-    /// `--detections`
-    pub detections: Vec<PathBuf>,
-    /// `--no-default-detections`
-    pub no_default_detections: bool,
-    /// `--keep-going`
-    pub keep_going: bool,
-    /// `--values`
-    pub values: Option<PathBuf>,
-    /// `--listen`
-    pub listen: Option<SocketAddr>,
-    /// `--state`
-    pub state: Option<PathBuf>,
-    /// `--log`
-    pub log: Option<LogFormat>,
 }
 
 /// Everything that is wrong with a configuration.
@@ -285,7 +221,7 @@ impl Config {
     }
 
     fn from_table(reader: &mut Reader<'_>, variables: &Variables) -> Self {
-        let egress = Egress { allow_http: hosts(reader) };
+        let egress = Egress { allow_http: sink::hosts(reader) };
         let defaults = Limits::default();
         let limits = reader.table("limits", |reader| {
             Some(Limits {
@@ -300,20 +236,21 @@ impl Config {
             Some(Undecided { level: reader.parsed("level", "a level"), deliver })
         });
         let mut sinks: Vec<SinkSettings> = Vec::new();
-        sinks.extend(reader.tables("webhook", |reader| webhook(reader, &egress, variables)));
-        sinks.extend(reader.tables("file", file_sink));
+        sinks.extend(reader.tables("webhook", |reader| sink::webhook(reader, &egress, variables)));
+        sinks.extend(reader.tables("file", sink::file_sink));
         Self {
             detections: reader.strings("detections").into_iter().map(PathBuf::from).collect(),
             default_detections: reader.flag("default_detections").unwrap_or(true),
             keep_going: reader.flag("keep_going").unwrap_or(false),
             reload: reload(reader),
             values: reader.string("values").map(PathBuf::from),
+            tuning: tuning::tuning(reader),
             listen: reader.parsed("listen", "an address such as \"127.0.0.1:9187\""),
             state: reader.string("state").map(PathBuf::from),
             windows: windows(reader),
             log: log(reader),
             grace: reader.duration("grace").unwrap_or(Duration::from_secs(20)),
-            queues: reader.tables("queue", queue),
+            queues: reader.tables("queue", queue::queue),
             watch: reader.strings("watch").into_iter().map(PathBuf::from).collect(),
             allow_http: egress.allow_http,
             sinks,
@@ -321,59 +258,6 @@ impl Config {
             limits: limits.unwrap_or(defaults),
             custom_endpoint: false,
         }
-    }
-
-    /// Lays the command line over the file.
-    fn apply(&mut self, flags: Flags, problems: &mut Vec<Problem>) {
-        let mut refuse = |flag, message: String| problems.push(Problem { place: Place::Flag(flag), message });
-        if flags.queue_urls.is_empty() && !flags.buckets.is_empty() {
-            refuse(
-                "--bucket",
-                "is the allow-list of queues given by --queue-url, and there is none".to_owned(),
-            );
-        }
-        if !flags.queue_urls.is_empty() && flags.buckets.is_empty() {
-            refuse("--queue-url", "needs --bucket: the buckets that the queue may announce".to_owned());
-        }
-        for url in flags.queue_urls {
-            if let Err(why) = queue_url(&url) {
-                refuse("--queue-url", why);
-            }
-            let buckets = flags.buckets.iter().map(|name| BucketConfig {
-                name: name.clone(),
-                owner: None,
-                prefixes: Vec::new(),
-                region: None,
-                role: None,
-            });
-            self.queues.push(QueueConfig {
-                url,
-                region: None,
-                role: None,
-                visibility: DEFAULT_VISIBILITY,
-                buckets: buckets.collect(),
-            });
-        }
-        for (number, url) in flags.webhooks.iter().enumerate() {
-            match Egress::default().check(url) {
-                Ok(url) => self.sinks.push(SinkSettings {
-                    name: format!("webhook-{}", number + 1),
-                    min_level: Level::Informational,
-                    required: true,
-                    updates: false,
-                    target: SinkTarget::Webhook(Box::new(WebhookSettings::to(url))),
-                }),
-                Err(error) => refuse("--webhook", error.to_string()),
-            }
-        }
-        self.watch.extend(flags.watch);
-        self.detections.extend(flags.detections);
-        self.default_detections &= !flags.no_default_detections;
-        self.keep_going |= flags.keep_going;
-        self.values = flags.values.or(self.values.take());
-        self.listen = flags.listen.or(self.listen);
-        self.state = flags.state.or(self.state.take());
-        self.log.format = flags.log.unwrap_or(self.log.format);
     }
 
     /// What only the whole can tell.
@@ -404,21 +288,6 @@ impl Config {
             refuse("`limits.record` is larger than `limits.inflated`".to_owned());
         }
     }
-
-    /// The sinks; standard output where none is configured.
-    #[must_use]
-    pub fn sinks_or_stdout(&self) -> Vec<SinkSettings> {
-        if !self.sinks.is_empty() {
-            return self.sinks.clone();
-        }
-        vec![SinkSettings {
-            name: "stdout".to_owned(),
-            min_level: Level::Informational,
-            required: true,
-            updates: false,
-            target: SinkTarget::Stdout,
-        }]
-    }
 }
 
 const DEFAULT_LATENESS: Duration = Duration::from_hours(1);
@@ -430,113 +299,6 @@ fn windows(reader: &mut Reader<'_>) -> WindowConfig {
         reader.refuse::<()>("lateness", place, "must lie between 1m and 24h");
     }
     WindowConfig { lateness, forget: reader.flag("forget_windows").unwrap_or(false) }
-}
-
-const DEFAULT_VISIBILITY: Duration = Duration::from_mins(5);
-
-fn queue(reader: &mut Reader<'_>) -> Option<QueueConfig> {
-    let url = reader.required("url", |reader| {
-        reader.text("url", "a queue URL", |text| queue_url(text).map(|()| text.to_owned()))
-    });
-    let place = reader.place_of("visibility");
-    let visibility = reader.duration("visibility").unwrap_or(DEFAULT_VISIBILITY);
-    if visibility < Duration::from_secs(2) || visibility > Duration::from_hours(12) {
-        reader.refuse::<()>("visibility", place, "must lie between 2s and 12h");
-    }
-    let buckets = reader.required("buckets", |reader| Some(reader.tables("buckets", bucket)));
-    if buckets.as_ref().is_some_and(Vec::is_empty) {
-        let place = reader.place().clone();
-        reader.refuse::<()>("buckets", place, "names the buckets that the queue may announce; there is none");
-    }
-    let (region, role) = (reader.string("region"), role(reader));
-    Some(QueueConfig { url: url?, region, role, visibility, buckets: buckets? })
-}
-
-fn bucket(reader: &mut Reader<'_>) -> Option<BucketConfig> {
-    let name = reader.required("name", |reader| reader.string("name"));
-    let owner = reader.text("owner", "an account id of 12 digits", |text| {
-        let valid = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-        if valid { Ok(text.to_owned()) } else { Err(String::new()) }
-    });
-    let (prefixes, region, role) = (reader.strings("prefixes"), reader.string("region"), role(reader));
-    Some(BucketConfig { name: name?, owner, prefixes, region, role })
-}
-
-fn role(reader: &mut Reader<'_>) -> Option<RoleConfig> {
-    let place = reader.place_of("external_id");
-    let arn = reader.text("role", "the ARN of a role", |text| {
-        let valid = text.starts_with("arn:") && text.contains(":role/");
-        if valid { Ok(text.to_owned()) } else { Err(String::new()) }
-    });
-    let external_id = reader.string("external_id");
-    if arn.is_none() && external_id.is_some() {
-        return reader.refuse("external_id", place, "goes with `role`");
-    }
-    Some(RoleConfig { arn: arn?, external_id })
-}
-
-fn queue_url(text: &str) -> Result<(), String> {
-    let url = Url::parse(text).map_err(|error| format!("not a queue URL: {error}"))?;
-    let named = url
-        .path_segments()
-        .is_some_and(|segments| segments.filter(|segment| !segment.is_empty()).count() >= 2);
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("a queue URL holds no credentials".to_owned());
-    }
-    if !matches!(url.scheme(), "http" | "https") || !named {
-        return Err("a queue URL ends in an account id and a queue name".to_owned());
-    }
-    Ok(())
-}
-
-fn webhook(reader: &mut Reader<'_>, egress: &Egress, variables: &Variables) -> Option<SinkSettings> {
-    let common = common(reader);
-    let url = reader.required("url", |reader| {
-        reader.text("url", "a URL", |text| egress.check(text).map_err(|error| error.to_string()))
-    });
-    let format = reader.text("format", "\"trailhound\" or \"splunk-hec\"", |text| match text {
-        "trailhound" => Ok(Format::Trailhound),
-        "splunk-hec" => Ok(Format::SplunkHec),
-        _ => Err(String::new()),
-    });
-    let place = reader.place_of("timeout");
-    let timeout = reader.duration("timeout");
-    if timeout.is_some_and(|timeout| timeout.is_zero()) {
-        reader.refuse::<()>("timeout", place, "must be more than nothing");
-    }
-    let secrets = reader.tables("secrets", |reader| secret(reader, variables));
-    let token = reader.table("token", |reader| secret(reader, variables));
-    let max_bytes = reader.bytes("max_bytes");
-    let ca = reader.string("ca").map(PathBuf::from);
-    let place = reader.place().clone();
-    let client = match (reader.string("client_cert"), reader.string("client_key")) {
-        (Some(cert), Some(key)) => Some((cert.into(), key.into())),
-        (None, None) => None,
-        _ => reader.refuse("client_cert", place, "goes together with `client_key`"),
-    };
-    let proxy =
-        reader.text("proxy", "a URL", |text| Egress::check_proxy(text).map_err(|error| error.to_string()));
-    let defaults = WebhookSettings::to(url?);
-    let host = defaults.url.host_str().unwrap_or_default().to_owned();
-    let settings = WebhookSettings {
-        format: format.unwrap_or(defaults.format),
-        timeout: timeout.unwrap_or(defaults.timeout),
-        secrets,
-        token,
-        max_bytes: max_bytes.unwrap_or(defaults.max_bytes),
-        ca,
-        client,
-        proxy,
-        ..defaults
-    };
-    Some(common.sink(&host, SinkTarget::Webhook(Box::new(settings))))
-}
-
-fn file_sink(reader: &mut Reader<'_>) -> Option<SinkSettings> {
-    let common = common(reader);
-    let path = reader.required("path", |reader| reader.string("path"));
-    let path = path?;
-    Some(common.sink(&path, SinkTarget::File(PathBuf::from(&path))))
 }
 
 fn log(reader: &mut Reader<'_>) -> Logs {
@@ -565,93 +327,6 @@ fn read_file(path: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"));
     }
     Ok(text)
-}
-
-/// Names of hosts, as URLs have them.
-fn hosts(reader: &mut Reader<'_>) -> BTreeSet<String> {
-    let place = reader.place_of("allow_http");
-    let hosts: BTreeSet<String> =
-        reader.strings("allow_http").iter().map(|host| host.to_ascii_lowercase()).collect();
-    if let Some(odd) = hosts.iter().find(|host| host.contains(['/', ' '])) {
-        reader.refuse::<()>("allow_http", place, &format!("expected names of hosts, not `{odd}`"));
-    }
-    hosts
-}
-
-/// What all sinks have.
-struct Common {
-    name: Option<String>,
-    min_level: Level,
-    required: bool,
-    updates: bool,
-}
-
-fn common(reader: &mut Reader<'_>) -> Common {
-    Common {
-        name: reader.string("name"),
-        min_level: reader.parsed("min_level", "a level").unwrap_or(Level::Informational),
-        required: reader.flag("required").unwrap_or(true),
-        updates: reader.flag("updates").unwrap_or(false),
-    }
-}
-
-impl Common {
-    /// The settings of a sink; without a name it is called after where it leads.
-    fn sink(self, fallback: &str, target: SinkTarget) -> SinkSettings {
-        let name = self.name.clone().unwrap_or_else(|| fallback.to_owned());
-        let Self { min_level, required, updates, .. } = self;
-        SinkSettings { name, min_level, required, updates, target }
-    }
-}
-
-fn secret(reader: &mut Reader<'_>, variables: &Variables) -> Option<Secret> {
-    let place = reader.place().clone();
-    let (variable, path) = (reader.string("env"), reader.string("file"));
-    match (variable, path) {
-        (Some(name), None) => match variables.value(&name) {
-            // Not the name: it may be the secret itself, in the wrong place.
-            None => reader.refuse("env", place, "there is no environment variable of this name"),
-            Some(value) => match Secret::variable(&name, value) {
-                Ok(secret) => Some(secret),
-                Err(error) => reader.refuse("env", place, &error.to_string()),
-            },
-        },
-        (None, Some(path)) => Some(Secret::file(Path::new(&path))),
-        _ => reader.refuse("env", place, "a secret comes from either `env` or `file`"),
-    }
-}
-
-impl WebhookSettings {
-    /// A webhook with every default.
-    fn to(url: Url) -> Self {
-        Self {
-            url,
-            format: Format::Trailhound,
-            timeout: Duration::from_secs(15),
-            secrets: Vec::new(),
-            token: None,
-            max_bytes: MAX_BODY,
-            ca: None,
-            client: None,
-            proxy: None,
-        }
-    }
-}
-
-/// The environment, read once.
-struct Variables(Vec<(String, String)>);
-
-impl Variables {
-    fn value(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    /// Variables that set configuration values, in the order of their names.
-    fn settings(&self) -> Vec<&(String, String)> {
-        let mut settings: Vec<_> = self.0.iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
-        settings.sort();
-        settings
-    }
 }
 
 #[cfg(test)]

@@ -143,8 +143,12 @@ impl<'p> Reader<'p> {
     }
 
     /// Takes a text that must be there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.iter().any(|(known, _)| known == key)
+    }
+
     pub(super) fn required<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        if !self.table.iter().any(|(known, _)| known == key) {
+        if !self.has(key) {
             let place = self.place.clone();
             return self.refuse(key, place, "is missing");
         }

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::{BucketConfig, Config, LogFormat, QueueConfig, ReloadOn, RoleConfig};
 use crate::alert::{Secret, SecretOrigin, SinkSettings, SinkTarget, WebhookSettings};
-use crate::sigma::Level;
+use crate::sigma::{Adjustment, Level};
 
 impl Config {
     /// The configuration as TOML. Of secrets it says where they come from, of webhook URLs only the host:
@@ -22,6 +22,7 @@ impl Config {
         if let Some(values) = &self.values {
             put("values", values.display().to_string().into());
         }
+        put("tuning", Value::Array(self.tuning.adjustments.iter().map(show_adjustment).collect()));
         if let Some(address) = self.listen {
             put("listen", address.to_string().into());
         }
@@ -53,6 +54,16 @@ impl Config {
         table.retain(|_, value| !value.as_array().is_some_and(Vec::is_empty));
         table.to_string()
     }
+}
+
+fn show_adjustment(adjustment: &Adjustment) -> Value {
+    let mut table = Table::new();
+    table.insert("detections".into(), list(adjustment.detections.iter().map(ToString::to_string)));
+    if let Some(enabled) = adjustment.enabled {
+        table.insert("enabled".into(), enabled.into());
+    }
+    optional(&mut table, "level", adjustment.level.map(Level::as_str));
+    Value::Table(table)
 }
 
 fn show_queue(queue: &QueueConfig) -> Table {

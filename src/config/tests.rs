@@ -1,4 +1,6 @@
 use super::*;
+use crate::alert::SinkTarget;
+use crate::sigma::Level;
 
 fn read(text: &str, variables: &[(&str, &str)], flags: Flags) -> Result<Config, ConfigError> {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -223,6 +225,44 @@ fn flags_win_and_lists_add_up() {
 fn without_a_sink_alerts_go_to_standard_output() {
     let config = read("", &[], Flags::default()).unwrap();
     assert!(matches!(config.sinks_or_stdout()[0].target, SinkTarget::Stdout));
+}
+
+#[test]
+fn tuning_is_read_in_its_order() {
+    let text = "[[tuning]]\ndetections = ['*']\nenabled = false\n[[tuning]]\ndetections = ['tag:cis.*', 'x']\nlevel = 'low'";
+    let tuning = read(text, &[], Flags::default()).unwrap().tuning;
+    let told: Vec<String> = tuning
+        .adjustments
+        .iter()
+        .map(|adjustment| {
+            let selectors: Vec<String> = adjustment.detections.iter().map(ToString::to_string).collect();
+            format!(
+                "{} {} {:?} {:?}",
+                adjustment.place,
+                selectors.join(" "),
+                adjustment.enabled,
+                adjustment.level
+            )
+        })
+        .collect();
+    assert_eq!(told, ["th.toml:1 * Some(false) None", "th.toml:4 tag:cis.* x None Some(Low)"]);
+    for (text, expected) in [
+        ("[[tuning]]\nenabled = true", "th.toml:1: `tuning[0].detections`: is missing"),
+        (
+            "[[tuning]]\ndetections = []\nenabled = true",
+            "th.toml:1: `tuning[0].detections`: names no detection",
+        ),
+        ("[[tuning]]\ndetections = ['a']", "th.toml:1: `tuning[0].detections`: nothing is set"),
+        (
+            "[[tuning]]\ndetections = ['a']\nlevel = 'grave'",
+            "th.toml:3: `tuning[0].level`: `grave` is no level",
+        ),
+        ("[[tuning]]\ndetections = ['a']\nenabled = true\nlevle = 'low'", "th.toml:4: "),
+        ("[tuning]\nenable = ['a']", "th.toml:1: `tuning`: expected a list of tables"),
+    ] {
+        let found = problems(text, &[], Flags::default());
+        assert!(found[0].starts_with(expected), "{found:?}");
+    }
 }
 
 #[test]

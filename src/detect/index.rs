@@ -236,7 +236,8 @@ impl Asked {
             let words: Option<Vec<_>> = tables.collect();
             let others = if uses.contains(&Use::Name) { Others::Noted } else { Others::Dropped };
             if let Some(words) = words {
-                self.keys.limit_values(key, words.into_iter().flatten(), others);
+                let words: Vec<&[u8]> = words.into_iter().flatten().collect();
+                self.keys.limit_values(key, &words, others);
             }
         }
     }
@@ -340,7 +341,8 @@ impl Look {
     }
 
     fn may_hold(&self, record: &[u8], seen: &mut Sightings, exact: &mut Vec<(usize, Place)>) -> bool {
-        self.asked.keys.find(record, seen);
+        // A record with escapes has been looked at in full.
+        self.asked.keys.find_plain(record, seen);
         let Ok(places) = seen.places() else { return true };
         exact.clear();
         for place in places {

@@ -85,9 +85,10 @@ impl<'e> Actor<'e> {
     /// The principal of an event.
     #[must_use]
     pub fn of(event: &Event<'e>) -> Self {
+        let identity = event.at(&["userIdentity"]);
         let field = |keys: &[&str]| {
-            let path: Vec<&str> = std::iter::once("userIdentity").chain(keys.iter().copied()).collect();
-            event.text(&path).filter(|text| !text.is_empty())
+            let value = keys.iter().try_fold(identity?, |value, key| value.get(key))?;
+            value.scalar_text().filter(|text| !text.is_empty())
         };
         let identity_type = field(&["type"]);
         let arn = field(&["arn"]);

@@ -96,14 +96,15 @@ impl<'e> Target<'e> {
     }
 
     fn of_request(event: &Event<'e>) -> Option<Self> {
-        let text = |path: &[&str]| event.text(path).filter(|text| !text.is_empty());
+        let parameters = event.at(&["requestParameters"])?;
+        let text = |key| parameters.get(key)?.scalar_text().filter(|text| !text.is_empty());
         for (kind, parameter) in PARAMETERS {
-            if let Some(value) = text(&["requestParameters", parameter]) {
+            if let Some(value) = text(parameter) {
                 return Some(Self::named(kind.into(), value));
             }
         }
-        let name = text(&["requestParameters", "name"])?;
-        let source = text(&["eventSource"]).unwrap_or_default();
+        let name = text("name")?;
+        let source = event.text(&["eventSource"]).unwrap_or_default();
         let kind = NAMES.iter().find(|(service, _)| *service == source).map_or("resource", |(_, kind)| kind);
         Some(Self::named(kind.into(), name))
     }

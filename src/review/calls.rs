@@ -1,4 +1,5 @@
-//! Which calls AWS services have: a table made from the service models of botocore by `tests/models/make_calls.py`.
+//! Which calls AWS services have, and what they take and answer: a table made from the service models of botocore by
+//! `tests/models/make_calls.py`.
 //!
 //! It cannot know everything that CloudTrail records: sign-ins, events of services themselves, calls that only
 //! consoles and agents make, services that are new. So a name that nothing is known of raises no doubt; only one that
@@ -8,12 +9,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 use std::sync::LazyLock;
 
+use super::spelling::{distance, nearest};
+
 static TABLE: &[u8] = include_bytes!("calls.gz");
-static CALLS: LazyLock<Calls> = LazyLock::new(|| {
+static TEXT: LazyLock<String> = LazyLock::new(|| {
     let mut text = String::new();
     flate2::read::GzDecoder::new(TABLE).read_to_string(&mut text).expect("the table is gzip and text");
-    Calls::read(&text)
+    text
 });
+static CALLS: LazyLock<Calls> = LazyLock::new(|| Calls::read(&TEXT));
 
 const DOMAIN: &str = ".amazonaws.com";
 
@@ -46,9 +50,26 @@ const EXTRA: [(&str, &[&str]); 4] = [
 #[derive(Debug)]
 pub struct Calls {
     /// What the table was made from: `botocore 1.2.3`.
-    pub edition: String,
-    /// Names as they are written, by names in lower case, by sources without their domain.
-    sources: HashMap<String, HashMap<String, String>>,
+    pub edition: &'static str,
+    /// By sources without their domain, by names in lower case.
+    sources: HashMap<&'static str, HashMap<String, Call>>,
+}
+
+/// A call of one source; services that share the source may each have one of this name.
+#[derive(Debug)]
+struct Call {
+    name: &'static str,
+    /// For each service the members of the request, and behind `>` those of the response.
+    members: Vec<&'static str>,
+}
+
+/// What is logged of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// `requestParameters`.
+    Request,
+    /// `responseElements`.
+    Response,
 }
 
 /// Why an event is not to be expected.
@@ -67,9 +88,9 @@ impl Calls {
         &CALLS
     }
 
-    fn read(text: &str) -> Self {
+    fn read(text: &'static str) -> Self {
         let mut lines = text.lines();
-        let edition = lines.next().unwrap_or_default().to_owned();
+        let edition = lines.next().unwrap_or_default();
         let mut calls = Self { edition, sources: HashMap::new() };
         let mut sources: Vec<&str> = Vec::new();
         for line in lines {
@@ -77,23 +98,35 @@ impl Calls {
                 sources = line.split(' ').collect();
                 continue;
             };
-            let (verb, rest) = line.split_once(' ').unwrap_or((line, "."));
+            let (name, members) = line.split_once(' ').unwrap_or((line, ""));
             for source in &sources {
-                let names = calls.sources.entry((*source).to_owned()).or_default();
-                names.extend(rest.split(' ').map(|rest| {
-                    let name = format!("{verb}{}", if rest == "." { "" } else { rest });
-                    (name.to_ascii_lowercase(), name)
-                }));
+                let names = calls.sources.entry(source).or_default();
+                let call =
+                    names.entry(name.to_ascii_lowercase()).or_insert(Call { name, members: Vec::new() });
+                call.members.push(members);
             }
         }
         calls
     }
 
+    /// The members on one side of a call as CloudTrail should write them; nothing of a call that is not known. None at
+    /// all means that they are not known, or that there are none.
+    pub(super) fn members(&self, source: &str, name: &str, side: Side) -> Option<BTreeSet<&'static str>> {
+        let names = self.sources.get(label(source)?.as_str())?;
+        let call =
+            [without_version(name), name].iter().find_map(|name| names.get(&name.to_ascii_lowercase()))?;
+        let of = |members: &&'static str| {
+            let (request, response) = members.split_once('>').unwrap_or((members, ""));
+            if side == Side::Request { request } else { response }
+        };
+        Some(call.members.iter().map(of).flat_map(str::split_ascii_whitespace).collect())
+    }
+
     /// Why this source emits no event of this name; nothing if it does, or if nobody knows.
     #[must_use]
     pub fn doubt(&self, source: &str, name: &str) -> Option<Doubt> {
-        let source = source.to_ascii_lowercase();
-        let source = source.strip_suffix(DOMAIN)?;
+        let source = label(source)?;
+        let source = source.as_str();
         let names = self.sources.get(source).filter(|_| !OPEN.contains(&source))?;
         let plain = without_version(name).to_ascii_lowercase();
         let extra = EXTRA.iter().any(|(known, names)| *known == source && names.contains(&&*plain));
@@ -111,7 +144,8 @@ impl Calls {
         if !elsewhere.is_empty() && !reads {
             return Some(Doubt::Elsewhere(elsewhere.into_iter().collect()));
         }
-        nearest(&plain, names.values()).map(|near| Doubt::Misspelt(near.to_owned()))
+        let known = names.values().map(|call| call.name);
+        nearest(&plain, known).map(|near| Doubt::Misspelt(near.to_owned()))
     }
 
     /// The source that is probably meant by one that does not exist.
@@ -121,13 +155,18 @@ impl Calls {
         if let Some(label) = source.strip_suffix(DOMAIN) {
             // Short names lie close together, and some sources have no calls at all.
             let known = self.sources.contains_key(label) || OPEN.contains(&label) || label.len() < 6;
-            let near = (!known).then(|| nearest(label, self.sources.keys()))?;
+            let near = (!known).then(|| nearest(label, self.sources.keys().copied()))?;
             return Some(format!("{}{DOMAIN}", near?));
         }
         let label = source.split('.').next().unwrap_or_default();
         let whole = format!("{label}{DOMAIN}");
         (self.sources.contains_key(label) && distance(&whole, &source) <= 3).then_some(whole)
     }
+}
+
+/// A source in lower case without the domain of services; nothing of any other.
+pub(super) fn label(source: &str) -> Option<String> {
+    source.to_ascii_lowercase().strip_suffix(DOMAIN).map(str::to_owned)
 }
 
 /// A name without the version of its interface, as in `CreateFunction20150331` and `GetDistribution2020_05_31`.
@@ -149,44 +188,6 @@ fn without_version(name: &str) -> &str {
 
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// The one that differs in one letter or in case; a short word only in case.
-pub(super) fn nearest<'n, S: AsRef<str> + 'n>(
-    word: &str,
-    known: impl Iterator<Item = &'n S>,
-) -> Option<&'n str> {
-    let word = word.to_ascii_lowercase();
-    let most = usize::from(word.len() >= 6);
-    let distances = known.map(AsRef::as_ref).filter_map(|known: &str| {
-        let length = known.len().abs_diff(word.len());
-        let distance = (length <= most).then(|| distance(&known.to_ascii_lowercase(), &word))?;
-        (distance <= most).then_some((distance, known))
-    });
-    distances.min().map(|(_, known)| known)
-}
-
-/// How many letters must be put in, left out, replaced or swapped with the next.
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
-    for row in 1..=one.len() {
-        let mut next = vec![row];
-        for column in 1..=other.len() {
-            let replaced = rows[row - 1][column - 1] + usize::from(one[row - 1] != other[column - 1]);
-            let mut least = replaced.min(rows[row - 1][column] + 1).min(next[column - 1] + 1);
-            let swapped = row > 1
-                && column > 1
-                && one[row - 1] == other[column - 2]
-                && one[row - 2] == other[column - 1];
-            if swapped {
-                least = least.min(rows[row - 2][column - 2] + 1);
-            }
-            next.push(least);
-        }
-        rows.push(next);
-    }
-    rows[one.len()][other.len()]
 }
 
 #[cfg(test)]
@@ -238,14 +239,6 @@ mod tests {
         assert_eq!(meant("iam.amazon.com").as_deref(), Some("iam.amazonaws.com"));
         for known in ["iam.amazonaws.com", "signin.amazonaws.com", "example.com", "tax.amazonaws.com"] {
             assert_eq!(meant(known), None, "{known}");
-        }
-    }
-
-    #[test]
-    fn distances() {
-        for (one, other, expected) in [("", "ab", 2), ("abc", "abc", 0), ("abc", "axc", 1), ("abc", "bc", 1)]
-        {
-            assert_eq!(distance(one, other), expected, "{one} {other}");
         }
     }
 }

@@ -55,6 +55,33 @@ fn is_id(tag: &str) -> bool {
         && letters.next().is_some_and(|second| second.is_ascii_digit())
 }
 
+/// A tactic of ATT&CK, what is covered of it, and by which detections.
+#[derive(Debug)]
+pub struct Tactic<'r> {
+    /// Its name in lower case with dashes.
+    pub name: &'r str,
+    /// The ids of its techniques, as tags have them.
+    pub techniques: BTreeSet<&'r str>,
+    /// The detections, in their order.
+    pub rules: Vec<&'r Rule>,
+}
+
+/// The tactics that detections are tagged with, by name.
+#[must_use]
+pub fn tactics(rules: &[Rule]) -> Vec<Tactic<'_>> {
+    let mut tactics: BTreeMap<&str, Tactic<'_>> = BTreeMap::new();
+    for rule in rules {
+        let tags: Vec<&str> = rule.tags.iter().filter_map(|tag| tag.strip_prefix("attack.")).collect();
+        for name in tags.iter().copied().filter(|tag| !is_id(tag)) {
+            let new = || Tactic { name, techniques: BTreeSet::new(), rules: Vec::new() };
+            let tactic = tactics.entry(name).or_insert_with(new);
+            tactic.techniques.extend(tags.iter().copied().filter(|tag| is_technique(tag)));
+            tactic.rules.push(rule);
+        }
+    }
+    tactics.into_values().collect()
+}
+
 /// A layer for the ATT&CK Navigator, format 4.5; a technique's score is the number of its detections.
 #[must_use]
 pub fn layer(rules: &[Rule]) -> Value {
@@ -181,6 +208,9 @@ mod tests {
         assert_eq!(ids, [("T1098.003", 2), ("T1136", 1)]);
         assert_eq!(found[0].tactics, BTreeSet::from(["defense-evasion", "persistence"]));
         assert_eq!((found[0].of_level(Level::High), found[0].of_level(Level::Medium)), (1, 0));
+        let tactics = tactics(&rules);
+        let names: Vec<_> = tactics.iter().map(|tactic| (tactic.name, tactic.techniques.len())).collect();
+        assert_eq!(names, [("defense-evasion", 1), ("persistence", 2)]);
         let layer = layer(&rules);
         assert_eq!(layer["versions"]["layer"], "4.5");
         assert_eq!(layer["techniques"][0]["score"], 2);

@@ -34,23 +34,31 @@ pub fn alerting<'r>(rules: &'r [Rule], event: &Event<'_>, id: &str) -> Option<&'
     rules.iter().find(raises)
 }
 
-/// The rules over single events whose hits a correlation sees, also through others, each once and in its order; none
-/// of another detection, and none that is not among `rules`.
+/// The rules whose hits a correlation sees, also through others, each once and in its order; none of another detection,
+/// and none that is not among `rules`.
 #[must_use]
-pub fn event_members<'r>(rule: &Rule, rules: &'r [Rule]) -> Vec<&'r Rule> {
+pub fn members<'r>(rule: &Rule, rules: &'r [Rule]) -> Vec<&'r Rule> {
     fn collect<'r>(rule: &Rule, rules: &'r [Rule], found: &mut Vec<&'r Rule>) {
         let Logic::Correlation(correlation) = &rule.logic else { return };
         for member in &correlation.members {
-            match rules.iter().find(|rule| rule.id == member.rule) {
-                Some(inner) if inner.condition().is_none() => collect(inner, rules, found),
-                Some(member) if !found.iter().any(|known| known.id == member.id) => found.push(member),
-                Some(_) | None => {}
+            let member = rules.iter().find(|rule| rule.id == member.rule);
+            if let Some(member) = member.filter(|member| !found.iter().any(|known| known.id == member.id)) {
+                found.push(member);
+                collect(member, rules, found);
             }
         }
     }
     let mut found = Vec::new();
     collect(rule, rules, &mut found);
     found
+}
+
+/// As [`members`], those over single events.
+#[must_use]
+pub fn event_members<'r>(rule: &Rule, rules: &'r [Rule]) -> Vec<&'r Rule> {
+    let mut members = members(rule, rules);
+    members.retain(|member| member.condition().is_some());
+    members
 }
 
 /// What a verdict is called.

@@ -1,6 +1,6 @@
 //! Which fields a record of CloudTrail can have, after its record reference.
 
-use super::calls::nearest;
+use super::spelling::nearest;
 
 /// Top-level fields of events, of insights and of aggregated events, and what is derived from them.
 const TOP: [&str; 39] = [
@@ -69,13 +69,13 @@ pub fn doubt(path: &str) -> Option<String> {
     let mut parts = path.split('.');
     let top = parts.next()?;
     if !TOP.contains(&top) {
-        return Some(match nearest(top, TOP.iter()) {
+        return Some(match nearest(top, TOP.into_iter()) {
             Some(near) => format!("CloudTrail has no field `{top}`; is `{near}` meant?"),
             None => format!("CloudTrail has no field `{top}`"),
         });
     }
     let second = parts.next().filter(|_| top == "userIdentity")?;
-    let near = nearest(second, IDENTITY.iter()).filter(|_| !IDENTITY.contains(&second))?;
+    let near = nearest(second, IDENTITY.into_iter()).filter(|_| !IDENTITY.contains(&second))?;
     Some(format!("`userIdentity` has no field `{second}`; is `{near}` meant?"))
 }
 

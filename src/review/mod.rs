@@ -11,5 +11,8 @@ pub mod explanation;
 pub mod fields;
 pub mod junit;
 pub mod lint;
+pub mod members;
+pub mod practice;
 pub mod records;
+mod spelling;
 pub mod stream;

@@ -10,7 +10,7 @@ use super::detection;
 use super::draft::{self, CorrelationError, Draft};
 use super::expression::{Condition, Expression};
 use super::extension::{self, ExtensionProblem, Owner};
-use super::filter::{self, Filter, FilterError};
+use super::filter::{self, FilterError};
 use super::item::ItemError;
 use super::rule::{Attempts, Extension, Level, Logic, Place, Rule};
 use super::values::Values;
@@ -105,7 +105,7 @@ pub(super) enum Body {
     Rule(Box<Rule>),
     /// A correlation; the logic of its rule is made when its members are known.
     Correlation(Box<Rule>, Draft),
-    Filter(Filter),
+    Filter(filter::Sketch),
     /// A rule or correlation that does not run.
     Absent(Absence),
 }
@@ -117,7 +117,7 @@ pub enum Absence {
     OtherSource,
     /// Its status is `deprecated` or `unsupported`.
     Retired,
-    /// `enabled: false`.
+    /// It is off.
     Disabled,
     /// Something is wrong with it.
     Broken,
@@ -173,6 +173,22 @@ impl Unit {
         Self { names, place, hash, source, aside: false, body: Body::Absent(absence) }
     }
 
+    /// The rule or correlation, unless it does not run.
+    pub(super) fn rule(&self) -> Option<&Rule> {
+        match &self.body {
+            Body::Rule(rule) | Body::Correlation(rule, _) => Some(rule),
+            Body::Filter(_) | Body::Absent(_) => None,
+        }
+    }
+
+    /// As [`Unit::rule`].
+    pub(super) fn rule_mut(&mut self) -> Option<&mut Rule> {
+        match &mut self.body {
+            Body::Rule(rule) | Body::Correlation(rule, _) => Some(rule),
+            Body::Filter(_) | Body::Absent(_) => None,
+        }
+    }
+
     /// Whether it is meant to run.
     pub(super) fn is_enabled(&self) -> bool {
         match &self.body {
@@ -212,7 +228,7 @@ fn read(document: &Node, place: Place, values: &Values, faults: &mut Vec<Fault>)
             return None;
         }
         (true, false) => correlation(document, &names, &place, faults)?,
-        (false, true) => filter::read(document, &names, values, faults)?,
+        (false, true) => filter::read(document, &names, &place, values, faults)?,
         (false, false) => rule(document, &names, &place, values, faults)?,
     };
     let hash = hash(document, values, &placeholders);

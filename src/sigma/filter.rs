@@ -8,15 +8,30 @@ use super::document::{Body, DocumentError, Fault, Names, Read};
 use super::draft::{self, Reference};
 use super::expression::{Condition, Expression};
 use super::extension::{self, Owner};
+use super::rule::Place;
 use super::values::Values;
 use super::yaml::{Data, Node};
 
+/// A filter that runs. Its selections stand behind those of each rule that it narrows.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// The `id`, or `filter:<title>` for a filter without one.
+    pub id: String,
+    /// The title.
+    pub title: String,
+    /// Where it stands.
+    pub place: Place,
+    /// What must hold beside the condition of a rule.
+    pub condition: Condition,
+    /// The ids of the rules that it narrows, also of those that others may only name.
+    pub narrows: Vec<String>,
+}
+
 /// A filter whose targets are not known yet.
-pub(super) struct Filter {
+pub(super) struct Sketch {
     pub(super) targets: Targets,
     pub(super) enabled: bool,
-    title: String,
-    condition: Condition,
+    pub(super) filter: Filter,
 }
 
 /// Which rules a filter narrows.
@@ -48,7 +63,13 @@ pub enum FilterError {
 }
 
 /// Reads a filter document.
-pub(super) fn read(document: &Node, names: &Names, values: &Values, faults: &mut Vec<Fault>) -> Read {
+pub(super) fn read(
+    document: &Node,
+    names: &Names,
+    place: &Place,
+    values: &Values,
+    faults: &mut Vec<Fault>,
+) -> Read {
     let extension = extension::read(document, Owner::Filter, faults);
     if document.get("logsource").is_none_or(|node| node.data == Data::Null) {
         faults.push(Fault { line: document.line, error: DocumentError::Missing("logsource") });
@@ -63,13 +84,16 @@ pub(super) fn read(document: &Node, names: &Names, values: &Values, faults: &mut
     if read.condition.selections.is_empty() {
         faults.push(Fault { line: node.line, error: FilterError::NoSelection.into() });
     }
+    let title = names.title.clone();
     let filter = Filter {
-        targets: targets?,
-        enabled: extension.enabled,
-        title: names.title.clone(),
+        id: names.id.clone().unwrap_or_else(|| format!("filter:{title}")),
+        title,
+        place: place.clone(),
         condition: read.condition,
+        narrows: Vec::new(),
     };
-    Some((Body::Filter(filter), read.placeholders))
+    let sketch = Sketch { targets: targets?, enabled: extension.enabled, filter };
+    Some((Body::Filter(sketch), read.placeholders))
 }
 
 fn targets(node: &Node, faults: &mut Vec<Fault>) -> Option<Targets> {

@@ -8,7 +8,7 @@ use super::correlation::Correlation;
 use super::crew::Crew;
 use super::document::{Absence, Body, DocumentError, Fault, Unit};
 use super::draft::{CorrelationError, Draft, MOST_LEVELS, Reference};
-use super::filter::{Filter, FilterError, Targets};
+use super::filter::{Filter, FilterError, Sketch, Targets};
 use super::part::Part;
 use super::reference::{Directory, ReferenceError};
 use super::rule::{Logic, Place, Rule};
@@ -30,7 +30,25 @@ pub(super) fn link(part: Part) -> Compiled {
         if feed.generate { spared.extend(members) } else { muted.extend(members) }
     }
     let Linker { problems, skipped, .. } = linker;
-    Compiled { rules: rules(units, correlations, &narrowed, &(&muted - &spared)), problems, skipped }
+    let filters = filters(&units, &narrowed);
+    let rules = rules(units, correlations, &narrowed, &(&muted - &spared));
+    Compiled { rules, filters, problems, skipped }
+}
+
+/// The filters, each with the rules that it narrows, in the order of their documents.
+fn filters(units: &[Unit], narrowed: &BTreeMap<usize, Vec<usize>>) -> Vec<Filter> {
+    let filter = |(at, unit): (usize, &Unit)| match &unit.body {
+        Body::Filter(sketch) => Some((at, sketch.filter.clone())),
+        _ => None,
+    };
+    let mut filters: BTreeMap<usize, Filter> = units.iter().enumerate().filter_map(filter).collect();
+    for (target, own) in narrowed {
+        let Body::Rule(rule) = &units[*target].body else { continue };
+        for at in own {
+            filters.entry(*at).and_modify(|filter| filter.narrows.push(rule.id.clone()));
+        }
+    }
+    filters.into_values().collect()
 }
 
 /// Identical documents load once; different ones with one id are a problem.
@@ -39,9 +57,7 @@ fn settle_duplicates(units: &mut Vec<Unit>, skipped: &mut Skipped, problems: &mu
     units.retain(|unit| {
         let id = match &unit.body {
             Body::Rule(rule) | Body::Correlation(rule, _) => rule.id.clone(),
-            Body::Filter(_) => {
-                unit.names.id.clone().unwrap_or_else(|| format!("filter:{}", unit.names.title))
-            }
+            Body::Filter(sketch) => sketch.filter.id.clone(),
             Body::Absent(_) => return true,
         };
         match seen.get(&id) {
@@ -63,7 +79,7 @@ fn settle_duplicates(units: &mut Vec<Unit>, skipped: &mut Skipped, problems: &mu
 fn rules(
     units: Vec<Unit>,
     mut correlations: HashMap<usize, Correlation>,
-    narrowed: &HashMap<usize, Vec<usize>>,
+    narrowed: &BTreeMap<usize, Vec<usize>>,
     muted: &HashSet<usize>,
 ) -> Vec<Rule> {
     let mut filters: HashMap<usize, (String, Filter)> = HashMap::new();
@@ -76,7 +92,7 @@ fn rules(
                     rules.push((at, Rule { logic: Logic::Correlation(correlation), ..*rule }));
                 }
             }
-            Body::Filter(filter) => _ = filters.insert(at, (unit.hash, filter)),
+            Body::Filter(sketch) => _ = filters.insert(at, (unit.hash, sketch.filter)),
             Body::Absent(_) => {}
         }
     }
@@ -252,11 +268,11 @@ impl<'u> Linker<'u> {
     }
 
     /// The filters of each rule, both by the positions of their units.
-    fn narrowed(&mut self) -> HashMap<usize, Vec<usize>> {
-        let mut narrowed: HashMap<usize, Vec<usize>> = HashMap::new();
+    fn narrowed(&mut self) -> BTreeMap<usize, Vec<usize>> {
+        let mut narrowed: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (at, unit) in self.units.iter().enumerate() {
-            if let Body::Filter(filter) = &unit.body {
-                for target in self.targets(at, filter) {
+            if let Body::Filter(sketch) = &unit.body {
+                for target in self.targets(at, sketch) {
                     narrowed.entry(target).or_default().push(at);
                 }
             }
@@ -265,7 +281,7 @@ impl<'u> Linker<'u> {
     }
 
     /// The rules that a filter narrows; none if one of its targets is wrong.
-    fn targets(&mut self, at: usize, filter: &Filter) -> BTreeSet<usize> {
+    fn targets(&mut self, at: usize, filter: &Sketch) -> BTreeSet<usize> {
         let units = self.units;
         let fits = |target: &usize| units[at].source.contains(&units[*target].source);
         let Targets::Named(references) = &filter.targets else {

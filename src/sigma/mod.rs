@@ -24,10 +24,12 @@ mod reference;
 mod rule;
 mod shape;
 mod template;
+mod tuning;
 mod values;
 mod wording;
 mod yaml;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::Utf8Error;
 use std::sync::Arc;
@@ -39,13 +41,14 @@ pub use document::{Absence, DocumentError};
 pub use draft::CorrelationError;
 pub use expression::{Condition, Expression, Number, Operator, Relation, Share, Test, TimePart};
 pub use extension::ExtensionProblem;
-pub use filter::FilterError;
+pub use filter::{Filter, FilterError};
 pub use item::{ItemError, modifier_name};
 pub use part::Part;
 pub use pattern::{Case, GlobPart, Globs, Words};
 pub use reference::ReferenceError;
 pub use rule::{Attempts, Extension, Level, Logic, Place, Rule, UnknownLevel};
 pub use template::{Piece, Template, TemplateError};
+pub use tuning::{Adjustment, Selector, Tuning};
 pub use values::{PlaceholderError, Values};
 pub use yaml::MAX_FILE;
 
@@ -119,6 +122,14 @@ pub enum RuleError {
         /// The other place.
         other: Place,
     },
+    /// The user adjusts detections that do not exist.
+    #[error("there is no detection `{selector}`{}", tuning::suggested(.meant.as_deref()))]
+    SelectsNothing {
+        /// What was to be selected.
+        selector: String,
+        /// What probably was meant.
+        meant: Option<String>,
+    },
     /// A file of values says something else.
     #[error("expected a map from names to lists of texts")]
     Values,
@@ -129,10 +140,33 @@ pub enum RuleError {
 pub struct Compiled {
     /// Detections that run, in the order of their files.
     pub rules: Vec<Rule>,
+    /// Filters that run, in the same order.
+    pub filters: Vec<Filter>,
     /// What was wrong, in the same order.
     pub problems: Vec<Problem>,
     /// Rules that do not run, and why.
     pub skipped: Skipped,
+}
+
+impl Compiled {
+    /// Leaves out what only feeds correlations that do not run: its hits would be found for nobody.
+    #[must_use]
+    pub fn without_idle(mut self) -> Self {
+        loop {
+            let before = self.rules.len();
+            let correlations = self.rules.iter().filter_map(|rule| match &rule.logic {
+                Logic::Correlation(correlation) => Some(correlation),
+                Logic::Event(_) => None,
+            });
+            let members = correlations.flat_map(|correlation| &correlation.members);
+            let fed: HashSet<String> = members.map(|member| member.rule.clone()).collect();
+            self.rules.retain(|rule| !rule.muted || fed.contains(&rule.id));
+            // What is left out may have been fed by others.
+            if self.rules.len() == before {
+                return self;
+            }
+        }
+    }
 }
 
 /// Numbers of rules that do not run although nothing is wrong with them.
@@ -142,7 +176,7 @@ pub struct Skipped {
     pub other_source: usize,
     /// Their status is `deprecated` or `unsupported`.
     pub retired: usize,
-    /// `enabled: false`.
+    /// They are off: by `enabled: false`, or by what the user has set.
     pub disabled: usize,
     /// They stand in another file, too.
     pub repeated: usize,

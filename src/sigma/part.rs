@@ -7,6 +7,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use super::document::{self, Absence, Body, Names, Unit};
 use super::draft::{self, Reference};
 use super::link;
+use super::tuning::Tuning;
 use super::values::Values;
 use super::yaml::{self, Node};
 use super::{Compiled, Place, Problem, RuleError, RuleFile, Skipped};
@@ -51,7 +52,15 @@ impl Part {
     /// [aside](Part::aside) comes last.
     #[must_use]
     pub fn join(parts: impl IntoIterator<Item = Part>) -> Compiled {
-        link::link(parts.into_iter().fold(Part::default(), Part::followed_by))
+        Self::join_tuned(parts, &Tuning::default())
+    }
+
+    /// As [`Part::join`], with what the user has set for all of their rules.
+    #[must_use]
+    pub fn join_tuned(parts: impl IntoIterator<Item = Part>, tuning: &Tuning) -> Compiled {
+        let mut part = parts.into_iter().fold(Part::default(), Part::followed_by);
+        tuning.apply(&mut part);
+        link::link(part)
     }
 
     /// The same rules as others may name them: they do not run, and one of theirs with the same id comes first.
@@ -67,7 +76,7 @@ impl Part {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let runs = |unit: &Unit| !matches!(unit.body, Body::Absent(_));
-        !self.units.iter().any(runs) && self.problems.is_empty() && self.skipped.disabled == 0
+        !self.units.iter().any(runs) && self.problems.is_empty()
     }
 
     fn of(files: &[RuleFile], values: &Values) -> Self {
@@ -150,11 +159,7 @@ impl Part {
             return self.absent(node, place, Absence::Retired);
         }
         match document::compile(node, place.clone(), values) {
-            Ok(unit) if unit.is_enabled() => self.units.push(unit),
-            Ok(_) => {
-                self.skipped.disabled += 1;
-                self.absent(node, place, Absence::Disabled);
-            }
+            Ok(unit) => self.units.push(unit),
             Err(faults) => {
                 self.problems.extend(faults.into_iter().map(|fault| {
                     let line = fault.line;

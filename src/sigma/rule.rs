@@ -64,7 +64,7 @@ impl Rule {
 /// What a detection says under the attribute `trailhound`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
-    /// Whether it runs.
+    /// Whether it runs, unless it runs to be tested.
     pub enabled: bool,
     /// The sentence of its alerts.
     pub summary: Option<Template>,

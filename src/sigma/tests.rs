@@ -1,5 +1,6 @@
 mod correlations;
 mod filters;
+mod tuning;
 
 use proptest::prelude::*;
 use proptest::sample::Index;

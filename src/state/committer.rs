@@ -126,7 +126,10 @@ impl Opened {
         let outbox = Outbox::new(sinks, most_bytes, metrics.clone());
         let orphans = disk.orphans(&outbox.names(), clock.now());
         for (sink, alerts) in orphans.map_err(|source| failed(disk.path(), source))? {
-            warn!(sink, alerts, "alerts for a sink that there is no more are dead: see `trailhound dead list`");
+            warn!(
+                sink,
+                alerts, "alerts for a sink that there is no more are dead: see `trailhound dead list`"
+            );
         }
         // What waits here is bounded by what is in flight.
         let (sender, inbox) = mpsc::unbounded_channel();
@@ -273,7 +276,9 @@ impl Committer {
             match request {
                 Request::Commit { effects: Effects { alerts, gathered, end }, answer } => {
                     plan.alerts.extend(alerts);
-                    plan.alerts.extend(gathered.into_iter().flat_map(|gathered| self.windows.take(gathered, now, updates)));
+                    plan.alerts.extend(
+                        gathered.into_iter().flat_map(|gathered| self.windows.take(gathered, now, updates)),
+                    );
                     match end {
                         Some(End::Done(object)) => plan.objects.push(object),
                         Some(End::Dead(object)) => plan.dead.push(object),
@@ -358,7 +363,8 @@ impl Committer {
         }
         self.forgot = Some(Instant::now());
         let (time, since) = self.started;
-        let now = time.saturating_add(SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::ZERO));
+        let now =
+            time.saturating_add(SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::ZERO));
         let evicted = self.disk.forget(now.unwrap_or(time))?;
         self.metrics.evicted("alert-ids", evicted as u64);
         Ok(())

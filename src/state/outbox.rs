@@ -128,7 +128,10 @@ impl Outbox {
         let (full, roomy) = (most >= self.most_bytes, most <= self.most_bytes / 10 * 9);
         let before = *self.room.borrow();
         if full && before == Health::Up {
-            warn!(bytes = most, "the outbox is full; nothing more is received until a sink has taken some of it");
+            warn!(
+                bytes = most,
+                "the outbox is full; nothing more is received until a sink has taken some of it"
+            );
             self.room.send_replace(Health::Down);
         } else if roomy && before == Health::Down {
             info!("the outbox has room again");

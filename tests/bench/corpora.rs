@@ -12,7 +12,7 @@ use crate::corpus::{Dice, Mill, Press, Sort};
 /// What is raised whenever the same recipe gives other bytes than before.
 const EDITION: u32 = 1;
 /// The name of the file that tells what a folder was made from; a hidden one, which no replay reads.
-const LABEL: &str = ".corpus";
+pub const LABEL: &str = ".corpus";
 /// Sizes of objects in percent of their median, at equal steps from the smallest to the largest: most are small,
 /// and a few hold most of the records.
 const SIZES: [u64; 17] = [2, 6, 11, 18, 27, 40, 55, 75, 100, 135, 180, 245, 340, 500, 780, 1400, 4000];
@@ -242,7 +242,10 @@ pub fn objects(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Empties a folder that was ours, or makes a new one.
-fn claim(folder: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// The folder holds something else, or cannot be made.
+pub fn claim(folder: &Path) -> io::Result<()> {
     let label = folder.join(LABEL);
     if label.exists() {
         // The label says that everything beside it is ours.

@@ -3,7 +3,7 @@
 //! What a stage takes here and what the whole takes in `throughput` belong together: the stages of an object
 //! follow each other on one thread.
 
-#![expect(unreachable_pub, reason = "modules are shared with another program")]
+#![expect(unreachable_pub, dead_code, unused_imports, reason = "modules are shared with another program")]
 
 mod corpus;
 mod rules;

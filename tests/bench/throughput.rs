@@ -14,6 +14,7 @@ mod baseline;
 mod contest;
 mod corpora;
 mod corpus;
+mod quiet;
 mod rules;
 mod sections;
 mod table;
@@ -72,6 +73,14 @@ enum Task {
         #[command(flatten)]
         recipe: RecipeArgs,
     },
+    /// Makes some hours of a company's ordinary administration, and nothing else.
+    Company {
+        folder: PathBuf,
+        #[arg(long, default_value_t = quiet::HOURS)]
+        hours: usize,
+        #[arg(long, default_value_t = SEED)]
+        seed: u64,
+    },
     /// Makes a folder of rules, and nothing else.
     Rules {
         folder: PathBuf,
@@ -115,6 +124,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => report(&cli.report),
         Some(Task::Corpus { folder, recipe }) => make(&folder, &recipe.recipe()),
+        Some(Task::Company { folder, hours, seed }) => quiet::make(&folder, hours, seed).map(|_| ()),
         Some(Task::Rules { folder, count, seed }) => sections::write_rules(&folder, count, seed),
         Some(Task::Gunzip { folder, jobs }) => baseline::gunzip(&folder, jobs),
     };

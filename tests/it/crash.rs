@@ -136,7 +136,11 @@ fn expected(plan: Plan, rules: &str) -> BTreeSet<String> {
     assert!(replayed.code == Some(0) && alerts.len() > plan.objects, "{}", replayed.stderr);
     let ids = support::ids(&alerts);
     let rules: BTreeSet<&str> = alerts.iter().map(|alert| alert["rule"]["id"].as_str().unwrap()).collect();
-    assert_eq!(rules.len(), plan.rules.matches("title:").count(), "every rule has something to tell: {rules:?}");
+    assert_eq!(
+        rules.len(),
+        plan.rules.matches("title:").count(),
+        "every rule has something to tell: {rules:?}"
+    );
     ids
 }
 
@@ -182,7 +186,8 @@ async fn carry_out(plan: Plan) -> usize {
     let receiver = Receiver::start(vec![]).await;
     receiver.moody(plan.failures, answer(500), Duration::from_millis(15));
     let state = tempfile::tempdir().unwrap();
-    let states: Vec<String> = (0..plan.daemons).map(|daemon| support::path_in(&state, &daemon.to_string())).collect();
+    let states: Vec<String> =
+        (0..plan.daemons).map(|daemon| support::path_in(&state, &daemon.to_string())).collect();
     let mut daemons: Vec<_> = states.iter().map(|state| start(&trail, &receiver, rules, state)).collect();
 
     let mut random = fastrand::Rng::with_seed(7);
@@ -216,7 +221,8 @@ async fn carry_out(plan: Plan) -> usize {
     }
     let received = received();
     let ids = support::ids(&received);
-    let (lost, strange): (Vec<_>, Vec<_>) = (expected.difference(&ids).collect(), ids.difference(&expected).collect());
+    let (lost, strange): (Vec<_>, Vec<_>) =
+        (expected.difference(&ids).collect(), ids.difference(&expected).collect());
     assert!(lost.is_empty() && strange.is_empty(), "lost: {lost:?}, not expected: {strange:?}");
     let mut first: BTreeMap<&str, Value> = BTreeMap::new();
     for alert in &received {
@@ -227,7 +233,10 @@ async fn carry_out(plan: Plan) -> usize {
     let again = received.len() - ids.len();
     eprintln!(
         "{} deaths by {} over {} objects: {} alerts, {again} delivered again",
-        plan.deaths, plan.signal, plan.objects, ids.len()
+        plan.deaths,
+        plan.signal,
+        plan.objects,
+        ids.len()
     );
     again
 }

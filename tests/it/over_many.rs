@@ -166,6 +166,20 @@ fn order_and_repetition_change_nothing() {
 }
 
 #[test]
+fn of_simultaneous_events_one_speaks_in_any_order() {
+    let elsewhere = |id: &str| at(&create_user(id), "2026-03-03T12:00:00Z").replace("us-east-1", "eu-west-1");
+    let [one, other] = ["one", "other"].map(elsewhere);
+    let told = |events: [&String; 2]| {
+        let (alerts, _) =
+            replay(archive(&[vec![create_user("first")], events.map(Clone::clone).into()]).path(), &[]);
+        let region = of(&alerts, "new-region");
+        assert_eq!(region.len(), 1, "{alerts:?}");
+        region[0]["events"][0]["event"]["eventID"].clone()
+    };
+    assert_eq!(told([&one, &other]), told([&other, &one]));
+}
+
+#[test]
 fn what_takes_no_part_is_counted() {
     let untimed = create_user("x").replace("\"eventTime\":\"2026-03-01T10:00:00Z\",", "");
     let groupless = sign_in("y", "", "2026-03-01T10:00:00Z").replace("\"sourceIPAddress\":\"\",", "");

@@ -172,9 +172,10 @@ fn figures_are_true() {
     let text = fs::read_to_string(root().join("README.md")).unwrap();
     let rules: serde_json::Value =
         serde_json::from_str(&support::run(["rules", "check", "--json"]).stdout).unwrap();
-    assert!(text.contains(&format!("{} detections are part of the binary", rules["rules"])));
-    assert_eq!(trail_ids().len(), 12);
-    assert!(text.contains("It writes twelve alerts"));
+    let (all, off) = (&rules["rules"], &rules["off"]);
+    assert!(text.contains(&format!("{all} detections are part of the binary, {off} of them off")));
+    assert_eq!(trail_ids().len(), 13);
+    assert!(text.contains("It writes thirteen alerts"));
 }
 
 #[test]

@@ -107,47 +107,70 @@ fn members_that_also_alert_are_noted() {
 }
 
 #[test]
-fn what_is_about_many_events_names_what_can_be_explained() {
+fn what_is_about_many_events_is_explained_with_its_members() {
+    let chained = CORRELATION
+        .replace("0000001", "0000002")
+        .replace("0002\nlevel", "0003\nlevel")
+        .replace("gte: 3", "gte: 1");
     let rules = folder(&[
         ("a/member.yml", MEMBER),
         ("a/many.yml", CORRELATION),
+        ("a/chained.yml", &chained.replace("Many users created", "Again and again")),
         ("both.yml", &format!("{MEMBER}---\n{CORRELATION}")),
     ]);
     let three = at(&["2026-03-01T10:00:00Z", "2026-03-01T10:05:00Z", "2026-03-01T10:09:00Z"]);
-    let logs = folder(&[("three.json", &three)]);
-    let (detections, event) = (path_in(&rules, "a"), path_in(&logs, "three.json"));
-    let explain =
-        |rule: &str, event: &str| run(["rules", "explain", rule, event, "--detections", &detections]);
-    let member = "00000000-0000-4000-8000-000000000001";
+    let other = create_user("9").replace("CreateUser", "DeleteUser");
+    let logs = folder(&[("four.json", &three.replace(']', &format!(",{other}]")))]);
+    let (detections, event) = (path_in(&rules, "a"), path_in(&logs, "four.json"));
+    let explain = |rule: &str, event: &str, more: &[&str]| {
+        let args = ["rules", "explain", rule, event, "--detections", &detections];
+        let explained = run(args.iter().chain(more));
+        assert_eq!((explained.code, explained.stderr.as_str()), (Some(0), ""), "{rule} {event}");
+        explained.stdout
+    };
+    let id = |number: u8| format!("00000000-0000-4000-8000-00000000000{number}");
 
-    let refused = explain("00000000-0000-4000-8000-000000000002", &event);
-    assert_eq!(refused.code, Some(2));
-    assert!(refused.stderr.contains("`Many users created` is a correlation"), "{}", refused.stderr);
-    let command = format!(
-        "\n  trailhound rules explain {member} {event} --detections {detections}    # User created\n"
+    let flags = ["replay", &event, "--no-default-detections", "--detections", &detections];
+    let alerts = run(flags).alerts();
+    let window = alerts.iter().find(|alert| alert["rule"]["id"] == id(2)).unwrap();
+    let alert = window["id"].as_str().unwrap();
+    let found = format!(
+        "4 event(s), 1 alert(s)\n  {alert} at 2026-03-01T10:09:00Z: 3 hit(s), sourceIPAddress 198.51.100.7\n  3 hit(s) of User created\n"
     );
-    assert!(refused.stderr.contains(&command), "{command} in {}", refused.stderr);
 
-    let flags = ["replay", "-", "--no-default-detections", "--detections", &detections];
-    let alerts = run_with_input(flags, three.as_bytes()).alerts();
-    let window = alerts.iter().find(|alert| alert.get("window").is_some()).unwrap();
-    let refused = explain(window["id"].as_str().unwrap(), &event);
-    assert_eq!(refused.code, Some(2));
-    assert!(
-        refused.stderr.contains("of `Many users created` is about more than one event"),
-        "{}",
-        refused.stderr
-    );
-    for index in 0..3 {
-        let command = format!("\n  trailhound rules explain {member} {event}#{index} --detections");
-        assert!(refused.stderr.contains(&command), "{command} in {}", refused.stderr);
+    let both = path_in(&rules, "both.yml");
+    for (rule, event, verdicts, told) in [
+        (&*id(2), &*event, [3, 1], &*found),
+        (&*both, &*event, [3, 1], &*found),
+        (&*id(3), &*event, [3, 1], "4 event(s), 1 alert(s)\n"),
+        (&*id(2), &*format!("{event}#1"), [1, 0], "1 event(s), 0 alert(s)\n  1 hit(s) of User created\n"),
+        (&*id(2), &*format!("{event}#3"), [0, 1], "1 event(s), 0 alert(s)\n  0 hit(s) of User created\n"),
+        // Of an alert, only what it lists.
+        (alert, &*event, [3, 0], &*found),
+    ] {
+        let text = explain(rule, event, &[]);
+        assert!(text.contains(told), "{rule} {event}: {text}");
+        let count = |verdict: &str| text.lines().filter(|line| *line == verdict).count();
+        assert_eq!([count("match"), count("no match")], verdicts, "{rule} {event}: {text}");
+        let json: Value = serde_json::from_str(&explain(rule, event, &["--json"])).unwrap();
+        let parts = json["explained"].as_array().unwrap();
+        let count = |verdict: &str| parts.iter().filter(|part| part["verdict"] == verdict).count();
+        assert_eq!([count("match"), count("no match")], verdicts, "{rule} {event}: {json}");
     }
-    let again = explain(member, &format!("{event}#2"));
-    assert_eq!((again.code, again.stderr.as_str()), (Some(0), ""));
+    assert!(explain(&id(2), &event, &[]).contains("✗ eventName is \"CreateUser\": \"DeleteUser\""));
+}
 
-    let file = explain(&path_in(&rules, "both.yml"), &format!("{event}#0"));
-    assert_eq!(file.code, Some(0), "{}", file.stderr);
-    assert!(file.stdout.contains("User created") && file.stderr.contains("note: `Many users created`"));
+#[test]
+fn of_many_events_those_that_match_are_explained_first() {
+    let rules = folder(&[("both.yml", &format!("{MEMBER}---\n{CORRELATION}"))]);
+    let other = create_user("9").replace("CreateUser", "DeleteUser");
+    let events = format!("[{}{}]", format!("{other},").repeat(30), create_user("1"));
+    let explained =
+        run_with_input(["rules", "explain", &path_in(&rules, "both.yml"), "-"], events.as_bytes());
+    assert_eq!(explained.code, Some(0), "{}", explained.stderr);
+    let count = |verdict: &str| explained.stdout.lines().filter(|line| *line == verdict).count();
+    assert_eq!((count("match"), count("no match")), (1, 19), "{}", explained.stdout);
+    assert!(explained.stdout.ends_with("and 11 more; choose a record with -#INDEX, from 0\n"));
 }
 
 #[test]

@@ -71,7 +71,15 @@ fn a_long_life_with_faults() {
         let listen = format!("127.0.0.1:{}", free_port());
         trail.notify_queue().await;
         let mut daemon = trail.daemon(&[
-            "--no-default-detections", "--detections", rules, "--webhook", &webhook, "--state", &state, "--listen", &listen,
+            "--no-default-detections",
+            "--detections",
+            rules,
+            "--webhook",
+            &webhook,
+            "--state",
+            &state,
+            "--listen",
+            &listen,
         ]);
         let (started, mut number, mut expected) = (Instant::now(), 0, 0);
         let mut footprints = Vec::new();
@@ -101,8 +109,10 @@ fn a_long_life_with_faults() {
         let third = footprints.len() / 3;
         let most = |part: &[Footprint]| part.iter().map(|print| print.kib).max().unwrap_or_default();
         let (before, after) = (most(&footprints[third..2 * third]), most(&footprints[2 * third..]));
-        let descriptors = |part: &[Footprint]| part.iter().map(|print| print.descriptors).max().unwrap_or_default();
-        let (held, holds) = (descriptors(&footprints[third..2 * third]), descriptors(&footprints[2 * third..]));
+        let descriptors =
+            |part: &[Footprint]| part.iter().map(|print| print.descriptors).max().unwrap_or_default();
+        let (held, holds) =
+            (descriptors(&footprints[third..2 * third]), descriptors(&footprints[2 * third..]));
         eprintln!(
             "{number} announcements in {:?}: {expected} alerts; most memory {before} then {after} KiB, most descriptors {held} then {holds}",
             started.elapsed()

@@ -46,7 +46,8 @@ fn a_watched_folder_is_not_read_twice() {
     eventually("the new alert", || (daemon.alerts().len() == 1).then_some(()));
     let ledger = eventually("a ledger with the object that was done", || {
         let ledger: Value = serde_json::from_str(&get(&listen, "/ledger")).ok()?;
-        let objects = ledger["accounts"].as_array()?.iter().find(|account| account["account"] == "objects")?.clone();
+        let objects =
+            ledger["accounts"].as_array()?.iter().find(|account| account["account"] == "objects")?.clone();
         let done = objects["out"].as_array()?.contains(&serde_json::json!(["skipped", 1]));
         (done && ledger["balanced"] == true).then_some(objects)
     });
@@ -58,7 +59,8 @@ fn a_watched_folder_is_not_read_twice() {
 #[test]
 fn a_message_is_acknowledged_although_a_sink_is_down_and_its_alert_comes_later() {
     wait(async {
-        let (trail, rules, folder) = (ministack().await.trail().await, user_rule(), tempfile::tempdir().unwrap());
+        let (trail, rules, folder) =
+            (ministack().await.trail().await, user_rule(), tempfile::tempdir().unwrap());
         let (rules, state) = (rules.path().to_str().unwrap(), path_in(&folder, "state"));
         let port = free_port();
         let webhook = format!("http://127.0.0.1:{port}/hook");
@@ -80,7 +82,8 @@ fn a_message_is_acknowledged_although_a_sink_is_down_and_its_alert_comes_later()
 #[test]
 fn refused_alerts_are_dead_until_somebody_wants_them() {
     wait(async {
-        let (trail, rules, folder) = (ministack().await.trail().await, user_rule(), tempfile::tempdir().unwrap());
+        let (trail, rules, folder) =
+            (ministack().await.trail().await, user_rule(), tempfile::tempdir().unwrap());
         let (rules, state) = (rules.path().to_str().unwrap(), path_in(&folder, "state"));
         let receiver = Receiver::start(vec![answer(400), answer(422), answer(413)]).await;
         let webhook = receiver.url();
@@ -157,7 +160,8 @@ fn folders_that_cannot_be_used_are_told() {
         run(["run", "--watch", watch, "--no-default-detections", "--detections", rules, "--state", state])
     };
     fs::create_dir(folder.path().join("damaged")).unwrap();
-    fs::write(folder.path().join("damaged/state.db"), "no database at all, but a text that is long enough").unwrap();
+    fs::write(folder.path().join("damaged/state.db"), "no database at all, but a text that is long enough")
+        .unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     for (name, expected) in [("damaged", "is damaged"), ("file", "cannot be used")] {
         let ended = start(&path_in(&folder, name));

@@ -471,7 +471,15 @@ impl Sender {
 impl Job {
     fn new(alert: Arc<Alert>) -> Self {
         let backoff = Backoff::new(FIRST_WAIT, ALONE_MOST_WAIT);
-        Self { alert, due: Instant::now(), backoff, failed_at: None, failed_since: None, alone: 0, turn: None }
+        Self {
+            alert,
+            due: Instant::now(),
+            backoff,
+            failed_at: None,
+            failed_since: None,
+            alone: 0,
+            turn: None,
+        }
     }
 }
 

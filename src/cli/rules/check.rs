@@ -2,16 +2,17 @@
 
 use serde_json::json;
 
-use super::{Exit, RulesArgs, complain_of, grouped, open, plain, print, say};
-use crate::review::lint::{Finding, Weight, lint};
+use super::{Exit, RulesArgs, complain_of, grouped, off, open, plain, print, say};
+use crate::review::lint::{Finding, Subject, Weight, lint};
 use crate::rulebook::Rulebook;
 use crate::sigma::Rule;
 
 /// Compiles rules and reports everything that is wrong with them, or looks wrong.
 pub(super) fn check(args: &RulesArgs) -> Exit {
     let book = open(&args.paths, args.values.as_deref());
-    let findings =
-        lint(&book.rules, &pack_beside(args), &Rulebook::files(&args.paths, args.paths.is_empty()));
+    let files = Rulebook::files(&args.paths, args.paths.is_empty());
+    let aside = pack_beside(args);
+    let findings = lint(Subject { rules: &book.rules, filters: &book.filters, aside: &aside, files: &files });
     let warnings = findings.iter().filter(|finding| finding.weight == Weight::Warning).count();
     let answer = if args.json {
         format!("{:#}\n", as_json(&book, &findings))
@@ -57,6 +58,7 @@ fn as_json(book: &Rulebook, findings: &[Finding]) -> serde_json::Value {
     };
     json!({
         "rules": book.rules.len(),
+        "off": off(&book.rules),
         "errors": book.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "warnings": of(Weight::Warning),
         "notes": of(Weight::Note),
@@ -71,9 +73,10 @@ fn sum(book: &Rulebook, warnings: usize) -> String {
     let skipped = book.skipped;
     let others = skipped.other_source + skipped.retired + skipped.disabled + skipped.repeated;
     format!(
-        "{} rule(s) compile, {} error(s), {warnings} warning(s), {others} not run ({} for other log sources, {} retired, {} disabled, {} repeated)\n",
+        "{} rule(s) compile, {} error(s), {warnings} warning(s), {} off, {others} not run ({} for other log sources, {} retired, {} disabled, {} repeated)\n",
         grouped(book.rules.len() as u64),
         book.faults.len(),
+        grouped(off(&book.rules) as u64),
         skipped.other_source,
         skipped.retired,
         skipped.disabled,

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::terminal::{self, complain, grouped, plain, print, say, table};
-use super::{Exit, ExplainArgs, ExportArgs, RulesArgs, RulesCommand, TestArgs};
+use super::{CoverageArgs, Exit, ExplainArgs, ExportArgs, RulesArgs, RulesCommand, TestArgs};
 use crate::rulebook::{Pack, Rulebook};
+use crate::sigma::{Rule, Tuning};
 
 /// Answers one of the questions about rules.
 pub(super) fn answer(command: &RulesCommand) -> Exit {
@@ -26,13 +27,18 @@ pub(super) fn answer(command: &RulesCommand) -> Exit {
     }
 }
 
-/// The pack, or what the user names; that may name rules of the pack.
+/// The pack, or what the user names; that may name rules of the pack. Rules that are off are rules all the same.
 fn open(paths: &[PathBuf], values: Option<&Path>) -> Rulebook {
     let pack = if paths.is_empty() { Pack::Runs } else { Pack::Named };
-    Rulebook::open(paths, pack, values)
+    Rulebook::tuned(paths, pack, values, &Tuning::off_too())
 }
 
-/// Lists the rules that run.
+/// How many of the rules are off, members of correlations not counted.
+fn off(rules: &[Rule]) -> usize {
+    rules.iter().filter(|rule| !rule.extension.enabled && !rule.muted).count()
+}
+
+/// Lists the rules, and which of them are off.
 fn list(args: &RulesArgs) -> Exit {
     let book = open(&args.paths, args.values.as_deref());
     let text = if args.json {
@@ -42,6 +48,7 @@ fn list(args: &RulesArgs) -> Exit {
             .map(|rule| {
                 json!({
                     "id": rule.id, "title": rule.title, "level": rule.level.as_str(), "status": rule.status,
+                    "enabled": rule.extension.enabled,
                     "tags": rule.tags, "description": rule.description, "references": rule.references,
                     "falsepositives": rule.falsepositives, "response": rule.extension.response,
                     "hash": rule.hash, "file": &*rule.place.file, "line": rule.place.line,
@@ -50,9 +57,10 @@ fn list(args: &RulesArgs) -> Exit {
             .collect();
         format!("{:#}\n", serde_json::Value::Array(rules))
     } else {
-        let mut rows = vec![["LEVEL", "TITLE", "ID", "FILE"].map(str::to_owned).to_vec()];
+        let mut rows = vec![["LEVEL", "ON", "TITLE", "ID", "FILE"].map(str::to_owned).to_vec()];
         rows.extend(book.rules.iter().map(|rule| {
-            let cells = [rule.level.as_str(), &rule.title, &rule.id, &rule.place.file];
+            let on = if rule.extension.enabled { "on" } else { "off" };
+            let cells = [rule.level.as_str(), on, &rule.title, &rule.id, &rule.place.file];
             cells.map(|cell| plain(cell).into_owned()).to_vec()
         }));
         table(&rows)

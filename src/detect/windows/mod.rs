@@ -25,6 +25,7 @@
 //! Evaluating everything anew from the sorted set is the oracle that the engine must equal.
 
 mod ask;
+mod bounds;
 mod bytes;
 mod counter;
 mod evidence;
@@ -56,6 +57,7 @@ pub use sieve::Sieve;
 pub use succession::Kept;
 
 use ask::{Ask, Link, What};
+use bounds::Bounds;
 use bytes::Reader;
 use journal::Key;
 use moment::Moment;
@@ -63,17 +65,6 @@ use output::{Arrival, Fired, Output};
 use row::Row;
 use seen::FirstSights;
 use store::Windows;
-
-/// How many groups there may be; above it those that are due first are dropped.
-pub const GROUPS: usize = 1_000_000;
-/// How many rows there may be in all windows, 40 bytes each; above it groups that are due first are dropped.
-pub const ROWS: usize = 4_000_000;
-/// How many bytes of text about events are kept; above it events are listed without.
-pub const EXCERPT_BYTES: usize = 128 << 20;
-/// How many values a first-seen detection remembers, once for each period; what is above it is never told.
-pub const SEEN: usize = 4_000_000;
-/// How many first sights a detection holds back for the watermark; above it the latest are dropped.
-pub const HELD: usize = 100_000;
 
 /// The state of all detections over more than one event.
 #[derive(Debug)]
@@ -84,6 +75,7 @@ pub struct Engine {
     watermark: Moment,
     tally: Tally,
     excerpt_bytes: usize,
+    bounds: Bounds,
     journal: Journaling,
 }
 
@@ -116,7 +108,8 @@ impl Engine {
     #[must_use]
     pub fn new(feeds: Arc<Feeds>, journal: Journaling) -> Self {
         let stores = feeds.asks.iter().map(Store::of).collect();
-        Self { feeds, stores, watermark: Moment::DAWN, tally: Tally::default(), excerpt_bytes: 0, journal }
+        let (tally, bounds) = (Tally::default(), Bounds::default());
+        Self { feeds, stores, watermark: Moment::DAWN, tally, excerpt_bytes: 0, bounds, journal }
     }
 
     /// An engine that goes on where the one ended whose changes led to these rows; they may come in any order. Rows of
@@ -124,7 +117,7 @@ impl Engine {
     #[must_use]
     pub fn restored(feeds: Arc<Feeds>, rows: impl IntoIterator<Item = StoredRow>) -> Self {
         let mut engine = Self::new(feeds, Journaling::On);
-        let mut output = Output::new(false);
+        let mut output = Output::new(Journaling::Off, engine.bounds);
         for row in rows {
             if engine.restore(&row, &mut output).is_err() {
                 engine.tally.rows_not_restored += 1;
@@ -165,7 +158,7 @@ impl Engine {
     /// Takes evidence, and the watermark: no event before it is awaited any more. A watermark before the last one
     /// changes nothing. The evidence of a step may still come before its watermark.
     pub fn step(&mut self, evidence: impl IntoIterator<Item = Evidence>, watermark: Timestamp) -> Step {
-        let mut output = Output::new(self.journal == Journaling::On);
+        let mut output = Output::new(self.journal, self.bounds);
         (output.tally, output.excerpt_bytes) = (self.tally, self.excerpt_bytes);
         let mut inbox: Vec<Vec<Arrival>> = self.feeds.asks.iter().map(|_| Vec::new()).collect();
         for evidence in evidence {
@@ -200,7 +193,7 @@ impl Engine {
             evidence
         });
         let mut changes = self.step(learnt, watermark).changes;
-        let mut output = Output::new(self.journal == Journaling::On);
+        let mut output = Output::new(self.journal, self.bounds);
         for (ask, store) in feeds.asks.iter().zip(&mut self.stores) {
             if let Store::Seen(sights) = store {
                 sights.let_go(ask, &mut output);
@@ -246,7 +239,7 @@ impl Engine {
     fn evict(&mut self, output: &mut Output) {
         loop {
             let (groups, rows, _) = self.size();
-            if groups <= GROUPS && rows <= ROWS {
+            if groups <= self.bounds.groups && rows <= self.bounds.rows {
                 return;
             }
             let due = |store: &Store| match store {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::Journaling;
+use super::bounds::Bounds;
 use super::evidence::Values;
 use super::finding::Finding;
 use super::journal::{Hash, Journal};
@@ -93,6 +95,7 @@ pub(super) struct Output {
     pub(super) tally: Tally,
     /// Bytes of all texts about events that are kept.
     pub(super) excerpt_bytes: usize,
+    pub(super) bounds: Bounds,
 }
 
 /// A row at a firing point, for the correlations that see it as a hit.
@@ -114,13 +117,14 @@ pub(super) struct Arrival {
 }
 
 impl Output {
-    pub(super) fn new(wanted: bool) -> Self {
+    pub(super) fn new(journal: Journaling, bounds: Bounds) -> Self {
         Self {
             findings: Vec::new(),
             fired: Vec::new(),
-            journal: Journal { wanted, changes: Vec::new() },
+            journal: Journal { wanted: journal == Journaling::On, changes: Vec::new() },
             tally: Tally::default(),
             excerpt_bytes: 0,
+            bounds,
         }
     }
 

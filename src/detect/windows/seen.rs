@@ -13,7 +13,6 @@ use super::finding::{Finding, FindingKind, Listed};
 use super::journal::{Hash, Held, Key, moment, moment_bytes};
 use super::moment::Moment;
 use super::output::{Arrival, Output};
-use super::{HELD, SEEN};
 
 /// The first sights of one detection.
 #[derive(Debug, Default)]
@@ -62,7 +61,7 @@ impl FirstSights {
             return;
         }
         self.begin(time, turn, output);
-        let full = self.len() >= SEEN;
+        let full = self.len() >= output.bounds.seen;
         let seen = self.periods.entry(sight.period).or_default();
         match seen.get_mut(&sight.hash) {
             Some(earliest) if time >= *earliest => output.tally.duplicate += 1,
@@ -118,7 +117,7 @@ impl FirstSights {
         let key = Key::Held(sight.period, sight.hash);
         output.journal.write(&turn.ask.detection, key, || held.bytes());
         self.held.insert((sight.period, sight.hash), held);
-        if self.held.len() > HELD {
+        if self.held.len() > output.bounds.held {
             self.evict(turn, output);
         }
     }

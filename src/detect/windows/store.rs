@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::EXCERPT_BYTES;
 use super::ask::{Ask, WindowAsk};
 use super::bytes::Malformed;
 use super::evidence::Values;
@@ -232,7 +231,7 @@ fn keep_excerpts(
             continue;
         }
         let Some(text) = arrival.excerpt.take() else { continue };
-        if output.excerpt_bytes + text.len() > EXCERPT_BYTES {
+        if output.excerpt_bytes + text.len() > output.bounds.excerpt_bytes {
             output.tally.excerpts_without_room += 1;
             continue;
         }

@@ -33,9 +33,10 @@ impl Sweep {
     pub(super) fn run(&mut self, ask: &WindowAsk, rows: &[Row], from: Moment, until: Moment) -> Vec<Fire> {
         let mut left = after(rows, self.low);
         let mut entered = after(rows, self.high);
-        let mut next = rows.partition_point(|row| row.time < from);
+        let next = rows.partition_point(|row| row.time < from);
+        let times = rows[next..].chunk_by(|one, other| one.time == other.time).map(|rows| rows[0].time);
         let mut fires = Vec::new();
-        while let Some(time) = rows.get(next).map(|row| row.time).filter(|time| *time < until) {
+        for time in times.take_while(|time| *time < until) {
             let begin = time.minus(ask.span);
             if begin >= self.high {
                 *self = Self::new(ask, begin);
@@ -54,7 +55,6 @@ impl Sweep {
             if let Some(measured) = self.counter.holds(&ask.measure, time, ask.span) {
                 fires.push(Fire { time, count: self.counter.rows(), measured });
             }
-            next = entered;
         }
         fires
     }

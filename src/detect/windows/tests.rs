@@ -1,5 +1,6 @@
 //! The engine against the oracle, in every order of arrival; what is kept; how evidence is told from events.
 
+mod bounds;
 mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,17 +1,24 @@
 //! Finds keys in the bytes of a record, or in the first record of a window together with its end.
 
-use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
+use fearless_simd::{Level, Simd, dispatch, mask8x64, prelude::*, u8x64};
 use memchr::memmem;
 
 use super::many::Many;
+use super::value::CASE;
 use super::{BITS, Key, Keys, Place, Sightings, skip_space};
 use crate::event::extent::{BLOCK, Extent};
 
 impl Keys {
     /// Fills in where the keys stand in a record.
     pub fn find(&self, record: &[u8], seen: &mut Sightings) {
-        dispatch!(Level::new(), simd => self.find_with(simd, self.many.as_deref(), Window::whole(record), seen));
+        self.find_plain(record, seen);
         seen.escaped = has_unicode_escape(record);
+    }
+
+    /// As [`Keys::find`], in a record that is known to have no escapes in its keys.
+    pub fn find_plain(&self, record: &[u8], seen: &mut Sightings) {
+        dispatch!(Level::new(), simd => self.find_with(simd, self.many.as_deref(), Window::whole(record), seen));
+        seen.escaped = false;
     }
 
     /// As [`Extent::scan`] for an object or list that begins here, together with [`Keys::find`] in what is found.
@@ -78,13 +85,17 @@ impl<'w> Window<'w> {
 }
 
 impl Key {
-    /// Adds the places of this key. Blocks are compared in two bytes of the name at once; what is left at the end
-    /// fills no block.
+    /// Adds the places of this key, or of its only value. Blocks are compared in two bytes at once; what is left at the
+    /// end fills no block.
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
     fn find<S: Simd>(&self, simd: S, number: usize, window: Window<'_>, places: &mut Vec<Place>) {
-        let [first, second] = self.rarest;
-        let [first_byte, second_byte] = self.rarest.map(|place| u8x64::splat(simd, self.closed[place]));
+        let ([first, second], bytes, case) = match &self.value {
+            Some(value) => (value.rarest, value.rarest_bytes(), CASE),
+            None => (self.rarest, self.rarest.map(|place| self.closed[place]), 0),
+        };
+        let pair = [u8x64::splat(simd, bytes[0]), u8x64::splat(simd, bytes[1])];
+        let case = u8x64::splat(simd, case);
         // Names begin so far before the end of the record that their two bytes lie within it.
         let begins = window.end.saturating_sub(second);
         let firsts = window.bytes.get(first..).unwrap_or_default().as_chunks::<BLOCK>().0;
@@ -95,17 +106,13 @@ impl Key {
         for (group, (firsts, seconds)) in firsts.chunks(BITS).zip(seconds.chunks(BITS)).enumerate() {
             let mut hits = 0_u64;
             for (bit, (one, other)) in firsts.iter().zip(seconds).enumerate() {
-                let one = u8x64::from_slice(simd, one).simd_eq(first_byte);
-                let both = one & u8x64::from_slice(simd, other).simd_eq(second_byte);
-                hits |= u64::from(both.any_true()) << bit;
+                hits |= u64::from(both(simd, [one, other], pair, case).any_true()) << bit;
             }
             while hits != 0 {
                 let bit = hits.trailing_zeros() as usize;
                 hits &= hits - 1;
-                let one = u8x64::from_slice(simd, &firsts[bit]).simd_eq(first_byte);
-                let both = one & u8x64::from_slice(simd, &seconds[bit]).simd_eq(second_byte);
-                let from = (group * BITS + bit) * BLOCK;
-                self.check(number, both.to_bitmask(), from, window.record(), places);
+                let starts = both(simd, [&firsts[bit], &seconds[bit]], pair, case).to_bitmask();
+                self.check(number, starts, (group * BITS + bit) * BLOCK, window.record(), places);
             }
         }
         let rest = blocks * BLOCK;
@@ -117,18 +124,24 @@ impl Key {
     /// As [`Key::find`], where names may begin from here on.
     #[cold]
     fn find_in_rest(&self, number: usize, from: usize, record: &[u8], places: &mut Vec<Place>) {
-        for begin in memmem::find_iter(&record[from..], &*self.closed) {
+        if let Some(value) = &self.value {
+            return places
+                .extend((from..record.len()).filter_map(|begin| value.place(number, begin, record)));
+        }
+        for begin in self.search.find_iter(&record[from..]) {
             self.check(number, 1, from + begin, record, places);
         }
     }
 
-    /// Adds those of the begins, a bit each, at which this key stands.
+    /// Adds those of the begins, a bit each, at which this key stands, or its only value.
     #[inline(never)]
     fn check(&self, number: usize, mut begins: u64, from: usize, record: &[u8], places: &mut Vec<Place>) {
         while begins != 0 {
             let begin = from + begins.trailing_zeros() as usize;
             begins &= begins - 1;
-            if let Some(place) = self.place(number, begin, record)
+            if let Some(value) = &self.value {
+                places.extend(value.place(number, begin, record));
+            } else if let Some(place) = self.place(number, begin, record)
                 && (record.get(place.end) == Some(&b':')
                     || skip_space(&record[place.end..]).starts_with(b":"))
             {
@@ -136,6 +149,19 @@ impl Key {
             }
         }
     }
+}
+
+/// Where the first of a pair of bytes stands in the one block and the second in the other, once these bits are set.
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
+fn both<S: Simd>(
+    simd: S,
+    blocks: [&[u8; BLOCK]; 2],
+    [first, second]: [u8x64<S>; 2],
+    bits: u8x64<S>,
+) -> mask8x64<S> {
+    let (one, other) = (u8x64::from_slice(simd, blocks[0]), u8x64::from_slice(simd, blocks[1]));
+    (one | bits).simd_eq(first) & (other | bits).simd_eq(second)
 }
 
 fn has_unicode_escape(record: &[u8]) -> bool {

@@ -20,7 +20,12 @@ pub(super) struct Many {
 const TAILS: usize = 1 << 12;
 /// The letters by which a key is told, from the fourth before its closing quote on; the first may be its opening
 /// quote.
-type Tail = [u8; 4];
+type Tail = [u8; TAIL];
+const TAIL: usize = 4;
+/// A block with what a tail may have before it.
+const REACH: usize = TAIL + BLOCK;
+/// Keys that nearly every block has at most.
+const AT_ONCE: usize = 3;
 
 impl Many {
     pub(super) fn new(keys: &[Key]) -> Self {
@@ -60,42 +65,79 @@ impl Many {
         let quotes = bytes.as_chunks::<BLOCK>().0;
         let behinds = bytes.get(1..).unwrap_or_default().as_chunks::<BLOCK>().0;
         let blocks = behinds.len().min(closes.div_ceil(BLOCK));
-        let mut spaced = false;
-        for (block, (quotes, behinds)) in quotes.iter().zip(&behinds[..blocks]).enumerate() {
-            let quotes = u8x64::from_slice(simd, quotes).simd_eq(b'"');
-            let behinds = u8x64::from_slice(simd, behinds);
-            spaced |= (quotes & behinds.simd_le(b' ')).any_true();
-            let mut closing = (quotes & behinds.simd_eq(b':')).to_bitmask();
-            while closing != 0 {
-                let close = block * BLOCK + closing.trailing_zeros() as usize;
-                closing &= closing - 1;
-                if close < closes && self.may_close(record, close) {
-                    self.note(keys, record, close, places);
-                }
+        let (quotes, behinds) = (&quotes[..blocks], &behinds[..blocks]);
+        let mut first = [0; REACH];
+        quotes.first().into_iter().for_each(|block| first[TAIL..].copy_from_slice(block));
+        let (mut spaced, mut from) = (false, 0);
+        for (quotes, behinds) in quotes.chunks(BITS).zip(behinds.chunks(BITS)) {
+            let (mut hits, mut hit) = ([0; BITS], 0);
+            for (block, ((quotes, behinds), hits)) in quotes.iter().zip(behinds).zip(&mut hits).enumerate() {
+                let quotes = u8x64::from_slice(simd, quotes).simd_eq(b'"');
+                let behinds = u8x64::from_slice(simd, behinds);
+                spaced |= (quotes & behinds.simd_le(b' ')).any_true();
+                let closing = (quotes & behinds.simd_eq(b':')).to_bitmask();
+                *hits = self.may_close(closing, reaching_back(bytes, from + block * BLOCK).unwrap_or(&first));
+                hit |= u64::from(*hits != 0) << block;
             }
+            while hit != 0 {
+                let block = hit.trailing_zeros() as usize;
+                hit &= hit - 1;
+                self.note(keys, record, (from + block * BLOCK, hits[block]), places);
+            }
+            from += BITS * BLOCK;
         }
         for close in blocks * BLOCK..closes {
             if bytes[close] == b'"' {
                 spaced |= bytes[close + 1] <= b' ';
                 if bytes[close + 1] == b':' {
-                    self.note(keys, record, close, places);
+                    self.note_one(keys, record, close, places);
                 }
             }
         }
         spaced
     }
 
-    /// Whether the quote at this index may close some key.
+    /// Those of the quotes, a bit each, that may close some key.
+    ///
+    /// How many a block has is not to be guessed: as many as most have at most are looked at in any case.
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    fn may_close(&self, record: &[u8], close: usize) -> bool {
-        let Some(tail) = record[..close].last_chunk() else { return true };
-        let bit = bit(*tail);
-        self.tails[bit / BITS] & 1 << (bit % BITS) != 0 || !self.short.is_empty()
+    fn may_close(&self, mut quotes: u64, text: &[u8; REACH]) -> u64 {
+        if !self.short.is_empty() {
+            return quotes;
+        }
+        let mut may = 0;
+        loop {
+            for _ in 0..AT_ONCE {
+                let lowest = quotes & quotes.wrapping_neg();
+                let tail =
+                    text[quotes.trailing_zeros() as usize..].first_chunk().copied().unwrap_or_default();
+                let bit = bit(tail);
+                let is_known = self.tails[bit / BITS] >> (bit % BITS) & 1;
+                may |= lowest & is_known.wrapping_neg();
+                quotes ^= lowest;
+            }
+            if quotes == 0 {
+                return may;
+            }
+        }
+    }
+
+    /// Adds the keys that some quotes of a block close, a bit each.
+    #[inline(never)]
+    fn note(&self, keys: &[Key], record: &[u8], (from, mut quotes): (usize, u64), places: &mut Vec<Place>) {
+        while quotes != 0 {
+            let close = from + quotes.trailing_zeros() as usize;
+            quotes &= quotes - 1;
+            // There may be more of the block behind the record.
+            if close + 1 < record.len() {
+                self.note_one(keys, record, close, places);
+            }
+        }
     }
 
     /// Adds the key that the quote at this index closes, if it is one of these.
-    fn note(&self, keys: &[Key], record: &[u8], close: usize, places: &mut Vec<Place>) {
+    fn note_one(&self, keys: &[Key], record: &[u8], close: usize, places: &mut Vec<Place>) {
         let names = match record[..close].last_chunk() {
             Some(tail) => &*self.by_tail[bit(*tail)],
             None => &[],
@@ -109,6 +151,13 @@ impl Many {
             }
         }
     }
+}
+
+/// The block that begins at this index, with the bytes before it; none at the beginning.
+#[expect(clippy::inline_always, reason = "as above")]
+#[inline(always)]
+fn reaching_back(bytes: &[u8], from: usize) -> Option<&[u8; REACH]> {
+    bytes.get(from.checked_sub(TAIL)?..)?.first_chunk()
 }
 
 /// Where a tail is noted.

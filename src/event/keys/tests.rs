@@ -149,7 +149,7 @@ fn every_place_is_found_on_every_width() {
 fn values_of_interest() {
     let mut keys = Keys::default();
     keys.name("k");
-    keys.limit_values(0, ["create", "root"].into_iter().map(str::as_bytes), Others::Noted);
+    keys.limit_values(0, &[b"create".as_slice(), b"root"], Others::Noted);
     let mut dropping = keys.clone();
     dropping.all[0].others = Others::Dropped;
     let promising = |value: &str| {
@@ -168,7 +168,7 @@ fn values_of_interest() {
     for value in ["\"Delete\"", "\"Role\"", "\"Roo\"", "\"\"", "\"R]ot\""] {
         assert!(!promising(value), "{value}");
     }
-    keys.limit_values(0, ["no"].into_iter().map(str::as_bytes), Others::Dropped);
+    keys.limit_values(0, &[b"no"], Others::Dropped);
     assert!(keys.all[0].beginnings.is_none());
 }
 
@@ -176,7 +176,7 @@ fn values_of_interest() {
 fn what_stands_behind_a_record_says_nothing_of_it() {
     let mut few = Keys::default();
     few.name("k");
-    few.limit_values(0, ["create"].into_iter().map(str::as_bytes), Others::Noted);
+    few.limit_values(0, &[b"create"], Others::Noted);
     let mut many = few.clone();
     ["a", "b", "c", "d", "e", "f"].iter().for_each(|name| _ = many.name(name));
     assert!(few.many.is_none() && many.many.is_some());
@@ -230,4 +230,59 @@ fn long_keys_are_found_wherever_blocks_end() {
             }
         }
     }
+}
+
+#[test]
+fn the_only_value_of_interest_is_found_wherever_it_stands() {
+    let mut seen = Sightings::default();
+    for (value, word, expected) in [
+        ("\"Root\"", "root", 1),
+        ("  \"rOOT user\"", "root", 1),
+        ("[\"a\",{\"b\":\"ROOT\"},\"root\"]", "root", 2),
+        ("\"boot\"", "root", 0),
+        ("\"roo\"", "root", 0),
+        ("\" root\"", "root", 0),
+        ("\"IAMUser\"", "iamuser", 1),
+    ] {
+        for before in 0..150 {
+            for level in levels() {
+                let mut keys = Keys::default();
+                keys.name("type");
+                keys.limit_values(0, &[word.as_bytes()], Others::Dropped);
+                assert!(keys.all[0].value.is_some());
+                let record = format!("{{\"x\":\"{}\",\"type\":{value}}}", "y".repeat(before));
+                let bytes = format!("{record}{{\"a\":\"root\"}}").into_bytes();
+                let window = Window { bytes: &bytes, end: record.len() };
+                dispatch!(level, simd => keys.find_with(simd, None, window, &mut seen));
+                let places = seen.places().unwrap();
+                assert_eq!(places.len(), expected, "{level:?} {record}");
+                let is_text = |place: &Place| matches!(place.value(record.as_bytes()), Raw::Text(text) if text.len() >= word.len());
+                assert!(places.iter().all(is_text), "{level:?} {record}");
+            }
+        }
+    }
+}
+
+#[test]
+fn values_that_can_be_searched_for() {
+    for (word, expected) in [
+        ("root", true),
+        ("kiosk", false),
+        ("true", false),
+        ("truest", true),
+        ("nul", false),
+        ("1234", false),
+        ("abc", false),
+    ] {
+        let mut keys = Keys::default();
+        keys.name("k");
+        keys.limit_values(0, &[word.as_bytes()], Others::Dropped);
+        assert_eq!(keys.all[0].value.is_some(), expected, "{word}");
+        keys.limit_values(0, &[word.as_bytes()], Others::Noted);
+        assert!(keys.all[0].value.is_none());
+    }
+    let lower =
+        |c: char| c.to_lowercase().next().filter(|lower| lower.is_ascii() && c.to_lowercase().count() == 1);
+    let odd = ('\u{80}'..=char::MAX).filter_map(lower);
+    assert_eq!(odd.collect::<String>(), "k");
 }

@@ -208,9 +208,8 @@ impl Disk {
     pub(super) fn backlogs(&self) -> rusqlite::Result<Vec<(String, Backlog)>> {
         let mut query =
             self.connection.prepare_cached("SELECT sink, count(*), sum(size) FROM pending GROUP BY sink")?;
-        let backlogs = query.query_map([], |row| {
-            Ok((row.get(0)?, Backlog { alerts: row.get(1)?, bytes: row.get(2)? }))
-        })?;
+        let backlogs = query
+            .query_map([], |row| Ok((row.get(0)?, Backlog { alerts: row.get(1)?, bytes: row.get(2)? })))?;
         backlogs.collect()
     }
 
@@ -269,13 +268,16 @@ impl Disk {
 
     /// How many dead alerts and objects there are.
     pub(super) fn dead(&self) -> rusqlite::Result<(u64, u64)> {
-        self.connection.query_row("SELECT count(alert), count(key) FROM dead", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        self.connection
+            .query_row("SELECT count(alert), count(key) FROM dead", [], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Alerts for sinks that there are no more become dead; answers how many, by the names of these sinks.
-    pub(super) fn orphans(&mut self, sinks: &[&str], now: Timestamp) -> rusqlite::Result<Vec<(String, usize)>> {
+    pub(super) fn orphans(
+        &mut self,
+        sinks: &[&str],
+        now: Timestamp,
+    ) -> rusqlite::Result<Vec<(String, usize)>> {
         let transaction = self.connection.transaction()?;
         let mut query = transaction.prepare("SELECT DISTINCT sink FROM pending")?;
         let known = query.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;

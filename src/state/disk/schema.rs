@@ -79,8 +79,9 @@ fn connect(path: &Path, make: bool) -> Result<Connection, OpenError> {
 
 fn version(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let (application, version) =
-        pragma("application_id").and_then(|id| Ok((id, pragma("user_version")?))).map_err(|e| failed(path, e))?;
+    let (application, version) = pragma("application_id")
+        .and_then(|id| Ok((id, pragma("user_version")?)))
+        .map_err(|e| failed(path, e))?;
     let version = usize::try_from(version).unwrap_or(usize::MAX);
     let of_others = application != APPLICATION && (application != 0 || version != 0);
     if of_others { Err(OpenError::Foreign { database: path.to_owned() }) } else { Ok(version) }
@@ -186,7 +187,8 @@ mod tests {
         let connection = to(&path, &[FIRST, SECOND]).unwrap();
         assert_eq!(sum(&connection, "x + y"), Ok(8));
         drop(connection);
-        let Err(OpenError::Newer { backup: Some(backup), found: 2, known: 1, .. }) = to(&path, &[FIRST]) else {
+        let Err(OpenError::Newer { backup: Some(backup), found: 2, known: 1, .. }) = to(&path, &[FIRST])
+        else {
             panic!("a newer database is refused")
         };
         let before = to(&backup, &[FIRST]).unwrap();

@@ -35,7 +35,8 @@ impl<'f> Run<'f> {
                 target: SinkTarget::File(folder.join(name)),
             };
             let gone = CancellationToken::new();
-            let opened = Sender::open(number, settings, reports.clone(), gone, metrics.clone(), clock.clone());
+            let opened =
+                Sender::open(number, settings, reports.clone(), gone, metrics.clone(), clock.clone());
             let (handle, sender) = opened.unwrap();
             tokio::spawn(sender.run(cancel.clone()));
             handles.push(handle);

@@ -62,6 +62,9 @@ const fn telling(service: &'static str, name: &'static str, callers: &'static [P
 }
 
 impl Call {
+    /// A call of no one for nothing.
+    pub(super) const PLAIN: Self = read("", "", 1, &[]);
+
     const fn asks(self, request: &'static str) -> Self {
         Self { request, ..self }
     }

@@ -72,6 +72,14 @@ impl Cast {
         Self(Profile::ALL.iter().copied().map(&mut actors).collect())
     }
 
+    /// Changes the callers of a profile, each by name.
+    pub(super) fn change(&mut self, profile: Profile, change: impl Fn(&str, &mut Actor)) {
+        for actor in &mut self.0[profile as usize] {
+            let name = actor.arn.rsplit('/').next().unwrap_or_default().to_owned();
+            change(&name, actor);
+        }
+    }
+
     /// One caller of a profile.
     pub(super) fn one(&self, profile: Profile, dice: &mut Dice) -> &Actor {
         let actors = &self.0[profile as usize];
@@ -134,7 +142,7 @@ impl Actor {
         let session = match profile {
             Profile::Service => return Self::service(dice),
             Profile::User => return Self::user(estate, dice),
-            Profile::Root => return Self::root(estate.account, dice),
+            Profile::Root => return Self::root(&estate.account, dice),
             Profile::Workload => Session {
                 name: estate.one(Thing::Function, dice).to_owned(),
                 agent: dice.one(&WORKLOAD_AGENTS),
@@ -172,7 +180,7 @@ impl Actor {
                 ..Session::of(dice.one(&PERSON_ROLES), outside(dice))
             },
         };
-        session.actor(estate.account, hour, dice)
+        session.actor(&estate.account, hour, dice)
     }
 
     fn service(dice: &mut Dice) -> Self {
@@ -182,7 +190,7 @@ impl Actor {
     }
 
     fn user(estate: &Estate, dice: &mut Dice) -> Self {
-        let (account, name) = (estate.account, estate.one(Thing::User, dice));
+        let (account, name) = (&estate.account, estate.one(Thing::User, dice));
         let arn = format!("arn:aws:iam::{account}:user/{name}");
         let identity = format!(
             r#"{{"type":"IAMUser","principalId":"AIDA{}","arn":"{arn}","accountId":"{account}","accessKeyId":"AKIA{}","userName":"{name}"}}"#,
@@ -202,31 +210,42 @@ impl Actor {
 }
 
 /// What is particular about a role's session.
-struct Session<'s> {
-    role: &'s str,
-    name: String,
-    address: String,
-    agent: &'static str,
+pub(super) struct Session<'s> {
+    /// Where the role stands, from the first letter on to a slash.
+    pub(super) path: &'static str,
+    pub(super) role: &'s str,
+    pub(super) name: String,
+    pub(super) address: String,
+    pub(super) agent: &'static str,
     /// How an instance came by it.
-    delivery: &'static str,
+    pub(super) delivery: &'static str,
     /// The service that uses it on the caller's behalf.
-    by: String,
-    tail: &'static str,
+    pub(super) by: String,
+    pub(super) tail: &'static str,
 }
 
 impl<'s> Session<'s> {
-    fn of(role: &'s str, address: String) -> Self {
-        Self { role, name: String::new(), address, agent: "", delivery: "", by: String::new(), tail: "" }
+    pub(super) fn of(role: &'s str, address: String) -> Self {
+        Self {
+            path: "",
+            role,
+            name: String::new(),
+            address,
+            agent: "",
+            delivery: "",
+            by: String::new(),
+            tail: "",
+        }
     }
 
-    fn actor(self, account: &str, hour: &str, dice: &mut Dice) -> Actor {
-        let Self { role, name, address, agent, delivery, by, tail } = self;
+    pub(super) fn actor(self, account: &str, hour: &str, dice: &mut Dice) -> Actor {
+        let Self { path, role, name, address, agent, delivery, by, tail } = self;
         let id = dice.word(BASE32, 17);
         let key = dice.word(BASE32, 16);
         let arn = format!("arn:aws:sts::{account}:assumed-role/{role}/{name}");
         let created = format!("{hour}:{:02}:{:02}Z", dice.below(60), dice.below(60));
         let identity = format!(
-            r#"{{"type":"AssumedRole","principalId":"AROA{id}:{name}","arn":"{arn}","accountId":"{account}","accessKeyId":"ASIA{key}","sessionContext":{{"sessionIssuer":{{"type":"Role","principalId":"AROA{id}","arn":"arn:aws:iam::{account}:role/{role}","accountId":"{account}","userName":"{role}"}},"webIdFederationData":{{}},"attributes":{{"creationDate":"{created}","mfaAuthenticated":"false"}}{delivery}}}{by}}}"#
+            r#"{{"type":"AssumedRole","principalId":"AROA{id}:{name}","arn":"{arn}","accountId":"{account}","accessKeyId":"ASIA{key}","sessionContext":{{"sessionIssuer":{{"type":"Role","principalId":"AROA{id}","arn":"arn:aws:iam::{account}:role/{path}{role}","accountId":"{account}","userName":"{role}"}},"webIdFederationData":{{}},"attributes":{{"creationDate":"{created}","mfaAuthenticated":"false"}}{delivery}}}{by}}}"#
         );
         Actor { identity, arn, address, agent, tail }
     }
@@ -237,7 +256,7 @@ fn inside(dice: &mut Dice) -> String {
 }
 
 /// An address from the ranges that are kept for documentation.
-fn outside(dice: &mut Dice) -> String {
+pub(super) fn outside(dice: &mut Dice) -> String {
     let net = dice.one(&["198.51.100", "203.0.113"]);
     format!("{net}.{}", dice.below(256))
 }

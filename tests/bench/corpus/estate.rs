@@ -124,17 +124,17 @@ const _: () = {
 
 /// The things of an account.
 pub(super) struct Estate {
-    pub(super) account: &'static str,
+    pub(super) account: String,
     things: Vec<Vec<String>>,
 }
 
 impl Estate {
-    pub(super) fn new(seed: u64, account: &'static str, number: u64) -> Self {
+    pub(super) fn new(seed: u64, account: &str, number: u64) -> Self {
         let mut dice = Dice::new(seed, u64::MAX - number);
         let things = Thing::ALL.map(|(thing, _, count)| {
             (0..count).map(|number| thing.name(account, number, &mut dice)).collect()
         });
-        Self { account, things: things.into() }
+        Self { account: account.to_owned(), things: things.into() }
     }
 
     /// One of the account's things; some come far more often than others.

@@ -6,6 +6,7 @@
 
 mod calls;
 mod cast;
+mod company;
 mod dice;
 mod estate;
 mod record;
@@ -13,13 +14,14 @@ mod template;
 
 use libdeflater::{CompressionLvl, Compressor};
 
+pub use company::{ACCOUNTS as COMPANY, Company};
 pub use record::Sort;
 
 use cast::Cast;
 use dice::BASE64;
 use estate::{ACCOUNTS, Estate, REGIONS};
 use record::Author;
-use template::Scene;
+use template::{Moment, Scene};
 
 pub use dice::Dice;
 
@@ -128,7 +130,7 @@ impl Mill {
         self.records += 1;
         let (hour, cast) = self.casts[self.account].as_ref().expect("an object has begun");
         let (estate, region, minute) = (&self.estates[self.account], self.region, self.minute);
-        let scene = Scene { estate, region, hour, minute };
+        let scene = Scene { estate, region, hour, moment: Moment::Within(minute), own: "", neighbour: "" };
         self.author.write(sort, cast, &scene, &mut self.dice, out);
     }
 

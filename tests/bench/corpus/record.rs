@@ -79,14 +79,8 @@ impl Author {
 impl Prepared {
     fn new(call: &'static Call) -> Self {
         let Call { service, name, .. } = call;
-        let (code, action) = if *service == "ec2" {
-            ("Client.UnauthorizedOperation", "You are not authorized to perform this operation. User")
-        } else {
-            ("AccessDenied", "User")
-        };
-        let refused = format!(
-            r#""errorCode":"{code}","errorMessage":"{action}: <caller> is not authorized to perform: {service}:{name} because no identity-based policy allows the {service}:{name} action","#
-        );
+        let code = if *service == "ec2" { "Client.UnauthorizedOperation" } else { "AccessDenied" };
+        let refused = refusal(code, service, name);
         let throttled = r#""errorCode":"ThrottlingException","errorMessage":"Rate exceeded","#;
         let (answer, tls) = (Some(call.response), tls(service));
         Self {
@@ -109,8 +103,22 @@ impl Prepared {
     }
 }
 
+/// That a call was refused, or failed otherwise.
+pub(super) fn refusal(code: &str, service: &str, name: &str) -> String {
+    let message = match code {
+        "Client.UnauthorizedOperation" => format!(
+            "You are not authorized to perform this operation. User: <caller> is not authorized to perform: {service}:{name} because no identity-based policy allows the {service}:{name} action"
+        ),
+        "AccessDenied" | "AccessDeniedException" => format!(
+            "User: <caller> is not authorized to perform: {service}:{name} because no identity-based policy allows the {service}:{name} action"
+        ),
+        _ => "The request cannot be fulfilled".to_owned(),
+    };
+    format!(r#""errorCode":"{code}","errorMessage":"{message}","#)
+}
+
 /// A record's text with its gaps.
-fn text(call: &Call, error: &str, response: Option<&str>, tls: &str) -> String {
+pub(super) fn text(call: &Call, error: &str, response: Option<&str>, tls: &str) -> String {
     let Call { service, name, reads, version, kind, request, additional, resources, shared, .. } = call;
     let response = response.unwrap_or("null");
     format!(
@@ -118,7 +126,8 @@ fn text(call: &Call, error: &str, response: Option<&str>, tls: &str) -> String {
     )
 }
 
-fn tls(service: &str) -> String {
+/// The end of the record of a call that comes over the network.
+pub(super) fn tls(service: &str) -> String {
     format!(
         r#","tlsDetails":{{"tlsVersion":"TLSv1.3","cipherSuite":"TLS_AES_128_GCM_SHA256","clientProvidedHostHeader":"{service}.<region>.amazonaws.com"}}"#
     )

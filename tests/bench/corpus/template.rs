@@ -28,6 +28,10 @@ enum Gap {
     Base64(usize),
     /// A number below this one.
     Number(usize),
+    /// What the work is about.
+    Own,
+    /// Another account of the same company.
+    Neighbour,
     Thing(Thing),
 }
 
@@ -37,8 +41,20 @@ pub(super) struct Scene<'s> {
     pub(super) region: &'static str,
     /// The hour, as times begin: `2026-03-01T10`.
     pub(super) hour: &'s str,
-    /// The first of the five minutes that the object covers.
-    pub(super) minute: usize,
+    pub(super) moment: Moment,
+    /// What is meant by `<own>`.
+    pub(super) own: &'s str,
+    /// What is meant by `<neighbour>`.
+    pub(super) neighbour: &'s str,
+}
+
+/// When within the hour.
+#[derive(Clone, Copy)]
+pub(super) enum Moment {
+    /// At any time within the five minutes from this one on.
+    Within(usize),
+    /// At this second of the hour.
+    At(usize),
 }
 
 impl Template {
@@ -85,6 +101,8 @@ impl Gap {
             "base32" => Gap::Base32(count),
             "base64" => Gap::Base64(count),
             "number" => Gap::Number(count),
+            "own" => Gap::Own,
+            "neighbour" => Gap::Neighbour,
             _ => {
                 let known = Thing::ALL.into_iter().find(|(_, name, _)| *name == word);
                 Gap::Thing(known.unwrap_or_else(|| panic!("no gap is called {word}")).0)
@@ -99,8 +117,10 @@ impl Gap {
             Gap::Address => &actor.address,
             Gap::Agent => actor.agent,
             Gap::Tail => actor.tail,
-            Gap::Account => scene.estate.account,
+            Gap::Account => &scene.estate.account,
             Gap::Region => scene.region,
+            Gap::Own => scene.own,
+            Gap::Neighbour => scene.neighbour,
             Gap::Thing(thing) => scene.estate.one(thing, dice),
             Gap::Uuid => return dice.uuid(out),
             Gap::Hex(count) => return dice.letters(HEX, count, out),
@@ -116,7 +136,11 @@ impl Gap {
 impl Scene<'_> {
     fn time(&self, dice: &mut Dice, out: &mut Vec<u8>) {
         out.extend_from_slice(self.hour.as_bytes());
-        for part in [self.minute + dice.below(5), dice.below(60)] {
+        let (minute, second) = match self.moment {
+            Moment::Within(minute) => (minute + dice.below(5), dice.below(60)),
+            Moment::At(second) => (second / 60, second % 60),
+        };
+        for part in [minute, second] {
             out.push(b':');
             out.extend([part / 10, part % 10].map(|digit| b"0123456789"[digit]));
         }

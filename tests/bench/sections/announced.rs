@@ -25,6 +25,8 @@ use super::{Bench, SEED};
 use crate::corpus;
 use crate::table::{Table, grouped, title};
 
+/// Bursts with a state, and as many without.
+const BURSTS: usize = 3;
 /// Objects that are announced one after the other.
 const SINGLE: usize = 200;
 /// Requests at once.
@@ -123,16 +125,17 @@ async fn burst(bench: &Bench) -> Result<()> {
     get_all(&trail, &objects).await?;
     let bare = asked.elapsed();
 
-    let mut hook = Hook::start().await?;
-    let started = Instant::now();
-    let mut daemon = trail.daemon(&["--webhook", &hook.url]);
-    let mut last = started;
-    for _ in 0..count {
-        last = hook.alert().await?.at;
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for round in 0..BURSTS {
+        if round > 0 {
+            announce_all(&trail, &objects).await?;
+        }
+        without.push(work_off(&trail, count, None).await?);
+        announce_all(&trail, &objects).await?;
+        let state = tempfile::tempdir()?;
+        with.push(work_off(&trail, count, state.path().to_str()).await?);
     }
-    drained(&trail).await?;
-    let empty = started.elapsed();
-    ended(&mut daemon)?;
+    let (without, with) = (median(without), median(with));
     let mut table = Table::new(&["", "time", "messages/s"]);
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
     let mut row = |name: &str, time: Duration| {
@@ -140,10 +143,45 @@ async fn burst(bench: &Bench) -> Result<()> {
         table.row([name.to_owned(), format!("{seconds:.2} s"), grouped(rate)]);
     };
     row(&format!("the stand-in's GetObject alone, {AT_ONCE} at once"), bare);
-    row("until the last alert", last - started);
-    row("until the queue is empty", empty);
+    row("until the last alert", without.alerted);
+    row("until the queue is empty", without.empty);
+    row("with --state, until the last alert", with.alerted);
+    row("with --state, until the queue is empty", with.empty);
     table.print(bench.style);
+    let ratio = without.empty.as_secs_f64() / with.empty.as_secs_f64();
+    println!("\nThroughput with --state ÷ without, until the queue is empty, medians of {BURSTS} in turns: {ratio:.2}");
     Ok(())
+}
+
+/// What a burst took.
+#[derive(Clone, Copy)]
+struct Taken {
+    alerted: Duration,
+    empty: Duration,
+}
+
+/// Starts a daemon over announcements that wait, with a state if there is a folder for it, until nothing is left.
+async fn work_off(trail: &Trail, count: usize, state: Option<&str>) -> Result<Taken> {
+    let mut hook = Hook::start().await?;
+    let started = Instant::now();
+    let mut daemon = {
+        let mut args = vec!["--webhook", hook.url.as_str()];
+        args.extend(state.into_iter().flat_map(|state| ["--state", state]));
+        trail.daemon(&args)
+    };
+    let mut alerted = Duration::ZERO;
+    for _ in 0..count {
+        alerted = hook.alert().await?.at - started;
+    }
+    drained(trail).await?;
+    let empty = started.elapsed();
+    ended(&mut daemon)?;
+    Ok(Taken { alerted, empty })
+}
+
+fn median(mut taken: Vec<Taken>) -> Taken {
+    taken.sort_by_key(|taken| taken.empty);
+    taken[taken.len() / 2]
 }
 
 /// An object with one alert in it.

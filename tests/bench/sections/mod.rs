@@ -12,8 +12,8 @@ use clap::ValueEnum;
 
 use crate::contest::{Contender, Samples, contest};
 use crate::corpora::{Corpus, Recipe, Size, Total};
-use crate::rules;
 use crate::table::Style;
+use crate::{quiet, rules};
 
 /// The seed of everything that is made up.
 pub const SEED: u64 = 1;
@@ -37,6 +37,8 @@ pub enum Section {
     Alerts,
     /// Peak memory.
     Memory,
+    /// Alerts over ordinary administration of a company, and their bounds.
+    Quiet,
     /// From announcement to webhook through queue and bucket, and bursts.
     Daemon,
 }
@@ -64,6 +66,7 @@ impl Bench {
             Section::Objects => replayed::objects(self),
             Section::Alerts => replayed::alerts(self),
             Section::Memory => replayed::memory(self),
+            Section::Quiet => quiet::quiet(self),
             Section::Daemon => announced::daemon(self),
         }
     }

@@ -11,9 +11,19 @@ use trailhound::sigma::{RuleFile, compile};
 use super::question::{Correlation, Event, Question};
 use crate::second_opinion::json::Json;
 
-/// What was found: by the group's values and the beginning of the period, the time of the first firing point there
-/// and what was measured, in thousandths, at it.
-pub type Answer = BTreeMap<(Vec<String>, i64), (i64, Option<i64>)>;
+/// What was found, by the group's values and the beginning of the period.
+pub type Answer = BTreeMap<(Vec<String>, i64), Found>;
+
+/// What was found for a group in a period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The time of the first firing point.
+    time: i64,
+    /// What was measured at it, in thousandths.
+    measured: Option<i64>,
+    /// How many hits the last revision counts.
+    count: u64,
+}
 
 /// What we say.
 ///
@@ -25,12 +35,15 @@ pub fn ours(question: &Question) -> Answer {
     assert!(compiled.problems.is_empty(), "{text}{:#?}", compiled.problems);
     let records: Vec<Vec<u8>> = question.events.iter().map(|event| event.record().into_bytes()).collect();
     let stream = Stream::of(&Detections::new(compiled.rules), &records).expect("every record can be read");
-    let findings = stream.findings.into_iter().filter(|finding| finding.revision == 1);
-    let told = findings.map(|finding| {
+    let mut answer = Answer::new();
+    for finding in stream.findings {
         let values = finding.values.iter().map(str::to_owned).collect();
-        ((values, finding.period.as_second()), (finding.time.as_second(), finding.measured.map(thousandths)))
-    });
-    told.collect()
+        let (time, measured) = (finding.time.as_second(), finding.measured.map(thousandths));
+        let found = Found { time, measured, count: finding.count };
+        let told = answer.entry((values, finding.period.as_second())).or_insert(found);
+        told.count = finding.count;
+    }
+    answer
 }
 
 /// What they say: the firing point is the first one of a period.
@@ -39,12 +52,34 @@ pub fn theirs(question: &Question) -> Answer {
     let length = question.reading.period;
     let mut answer = Answer::new();
     // By time within a group.
-    for ((_, time), (group, value)) in points {
+    for ((values, time), (group, value)) in points {
         let value = value / f64::from(question.reading.unit);
         let measured = question.correlation.measures().then(|| thousandths(value));
-        answer.entry((group, time - time.rem_euclid(length))).or_insert((time, measured));
+        let start = time - time.rem_euclid(length);
+        let count = || count(question, &values, time, start + length);
+        answer.entry((group, start)).or_insert_with(|| Found { time, measured, count: count() });
     }
     answer
+}
+
+/// How many hits a group has from the beginning of the window at this time to the end of a period: what they count
+/// where there is only one window, which has room for all of them.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are small")]
+fn count(question: &Question, group: &[Option<String>], time: i64, end: i64) -> u64 {
+    let begin = time - question.correlation.timespan + i64::from(question.reading.by_median);
+    let kind = "event_count";
+    let thresholds = vec![("gte", 10)];
+    let (field, percentile, condition) = (None, None, None);
+    let asked = question.correlation.clone();
+    let asked =
+        Correlation { kind, thresholds, field, percentile, condition, timespan: end - begin, ..asked };
+    let mut engine = engine(&asked);
+    let is_counted = |hit: &&(usize, usize)| {
+        (begin..end).contains(&question.time(**hit)) && question.group(**hit) == group
+    };
+    let counted = question.hits.iter().filter(is_counted);
+    let points = counted.map(|hit| told(&mut engine, &question.events[hit.0], asked.members[hit.1]));
+    points.last().flatten().map_or(0, |(_, count)| count as u64)
 }
 
 /// By our values of the group and the time: their values of the group, and what was measured.

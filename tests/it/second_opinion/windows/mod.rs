@@ -3,8 +3,9 @@
 //! By design the engines say different things: we tell one finding for a group and a period, at the first firing
 //! point in it, when nothing can change it any more; the other engine fires with each hit at which the condition
 //! holds. What must be equal in spite of it: the findings are the pairs of a group and a period into which a firing of
-//! the other engine falls, and each has the time of the first of them and what was measured there. The stream is told
-//! by time, as a replay does; times are whole seconds.
+//! the other engine falls, and each has the time of the first of them and what was measured there; and the last revision
+//! counts what the other engine counts from the beginning of that window to the end of the period. The stream is told by
+//! time, as a replay does; times are whole seconds.
 //!
 //! # Known differences
 //!
@@ -23,9 +24,10 @@
 //!
 //! # What is not compared
 //!
-//! Other windows than sliding ones, which we refuse. Correlations of correlations: the other engine hands on one firing for
-//! an event and ignores aliases and what is counted; we hand on each firing point as a hit. First-seen values and groups are ours alone.
+//! Other windows than sliding ones, which we refuse. Of correlations of correlations what the other engine ignores: aliases
+//! and what is counted; [`chains`] has the rest. First-seen values and groups are ours alone.
 
+mod chains;
 mod engines;
 mod generate;
 mod known;
