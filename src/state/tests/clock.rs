@@ -13,7 +13,8 @@ async fn a_clock_that_jumps_makes_nothing_come_twice_or_not_at_all() {
     let days = Arc::new(AtomicI64::new(0));
     let wrong = Arc::clone(&days);
     let right: Timestamp = "2026-03-01T10:00:00Z".parse().unwrap();
-    let clock = Clock::from_fn(move || right + SignedDuration::from_hours(24 * wrong.load(Ordering::Relaxed)));
+    let clock =
+        Clock::from_fn(move || right + SignedDuration::from_hours(24 * wrong.load(Ordering::Relaxed)));
     let (reports, receiver) = mpsc::unbounded_channel();
     let settings = SinkSettings {
         name: "a".into(),
