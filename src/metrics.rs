@@ -435,6 +435,11 @@ mod tests {
         metrics.evidence("taken", 1);
         metrics.windows(1, 1, 1);
         metrics.rules("running", 1);
+        metrics.sink_alert("sink", "raised");
+        metrics.outbox("sink", 1);
+        metrics.dead(1, 1);
+        metrics.ledger_remainder("objects", 0);
+        drop(metrics.object_begins());
         let text = metrics.render();
         let shown: BTreeSet<&str> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();

@@ -189,3 +189,46 @@ fn folders_that_cannot_be_used_are_told() {
     eventually("the alert", || (ids(&second.alerts()).len() == 1).then_some(()));
     second.stop();
 }
+
+#[test]
+fn a_replay_teaches_the_state_of_a_daemon() {
+    const RULES: &str = "
+title: Sign-in failed
+id: failed
+logsource: {product: aws, service: cloudtrail}
+detection: {s: {eventName: ConsoleLogin}, condition: s}
+---
+title: Brute force
+id: brute-force
+correlation: {type: event_count, rules: [failed], group-by: [userIdentity.userName], timespan: 10m, condition: {gte: 5}, generate: true}
+";
+    let sign_in = |minute: u32| {
+        format!(
+            r#"{{"eventTime":"2026-03-01T10:0{minute}:00Z","eventID":"{minute}","eventName":"ConsoleLogin","userIdentity":{{"userName":"ann"}}}}"#
+        )
+    };
+    let (archive, logs, folder) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("rules.yml"), RULES).unwrap();
+    fs::write(archive.path().join("a.json"), log(&(0..4).map(sign_in).collect::<Vec<_>>())).unwrap();
+    let (rules, state) = (path_in(&folder, "rules.yml"), path_in(&folder, "state"));
+    let (archive, watch) = (archive.path().to_str().unwrap(), logs.path().to_str().unwrap());
+    let only = ["--no-default-detections", "--detections", &rules, "--state", &state];
+    let replayed = run([&["replay", archive], &only[..]].concat());
+    assert_eq!((replayed.code, replayed.alerts().len()), (Some(0), 4), "{}", replayed.stderr);
+    for more in [&["--from", "2026-03-01"], &["--account", "111122223333"]] {
+        assert_eq!(run([&["replay", archive], &only[..], more].concat()).code, Some(2));
+    }
+    assert_eq!(run([&["replay", "-"], &only[..]].concat()).code, Some(2));
+
+    // What the replay told is known, and the fifth sign-in completes the four.
+    fs::write(logs.path().join("b.json"), log(&(0..5).map(sign_in).collect::<Vec<_>>())).unwrap();
+    let mut daemon = Daemon::start(&[&["--watch", watch], &only[..]].concat(), &[]);
+    let alerts = eventually("two alerts", || Some(daemon.alerts()).filter(|alerts| alerts.len() >= 2));
+    daemon.stop();
+    let mut told: Vec<_> = alerts.iter().map(|alert| alert["rule"]["id"].as_str().unwrap()).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["brute-force", "failed"]);
+    let count = alerts.iter().find(|alert| alert["rule"]["id"] == "brute-force").unwrap()["count"].clone();
+    assert_eq!(count, 5);
+}
