@@ -24,9 +24,7 @@ fn list(args: &DeadListArgs) -> Result<Exit, Exit> {
         return terminal::print(&format!("{}\n", Value::from(list))).map(|()| Exit::OK);
     }
     let lines: String = dead.iter().map(|dead| format!("{}\n", line(dead))).collect();
-    terminal::print(&lines)?;
-    terminal::say(&format!("{} dead", dead.len()));
-    Ok(Exit::OK)
+    terminal::print(&format!("{lines}{} dead\n", dead.len())).map(|()| Exit::OK)
 }
 
 fn each(
@@ -41,7 +39,7 @@ fn each(
         args.numbers.clone()
     };
     let missing = act(&mut graveyard, &numbers).map_err(|error| silent(&error))?;
-    terminal::say(&format!("{} {done}", numbers.len() - missing.len()));
+    terminal::print(&format!("{} {done}\n", numbers.len() - missing.len()))?;
     if missing.is_empty() {
         return Ok(Exit::OK);
     }

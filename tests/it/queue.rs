@@ -32,9 +32,15 @@ fn raises(daemon: &Daemon, expected: &BTreeSet<String>) {
     assert_eq!(alerts.len(), expected.len(), "an alert came twice");
 }
 
+/// A daemon with a state, so that every detection of the pack runs, and where the state is.
+fn with_state(trail: &Trail) -> (Daemon, tempfile::TempDir) {
+    let state = tempfile::tempdir().unwrap();
+    (trail.daemon(&["--state", state.path().to_str().unwrap()]), state)
+}
+
 /// Puts the archive into the bucket under a prefix and waits for what a replay of it raises.
 async fn check(trail: &Trail, prefix: &str) -> Daemon {
-    let mut daemon = trail.daemon(&[]);
+    let (mut daemon, _state) = with_state(trail);
     for (key, bytes) in archive() {
         trail.put(&format!("{prefix}{key}"), bytes).await;
     }
@@ -104,7 +110,7 @@ fn cloudtrails_own_notifications() {
             let keys: Vec<String> = keys.iter().map(|(key, _)| format!("own+prefix/{key}")).collect();
             trail.publish(&json!({"s3Bucket": trail.name, "s3ObjectKey": keys}).to_string()).await;
         }
-        let mut daemon = trail.daemon(&[]);
+        let (mut daemon, _state) = with_state(&trail);
         raises(&daemon, &trail_ids());
         trail.drained().await;
         daemon.stop();
@@ -125,7 +131,7 @@ fn a_notification_wrapped_twice() {
         let outer =
             json!({"Type": "Notification", "TopicArn": "arn:aws:sns:us-east-1:1:t", "Message": inner});
         trail.publish(&outer.to_string()).await;
-        let mut daemon = trail.daemon(&[]);
+        let (mut daemon, _state) = with_state(&trail);
         raises(&daemon, &trail_ids());
         trail.drained().await;
         daemon.stop();
@@ -146,7 +152,9 @@ fn events_inline_through_event_bridge() {
             "AWS Console Signin via CloudTrail",
             "AWS Service Event via CloudTrail",
         ];
-        for (alert, kind) in replayed.iter().zip(kinds.iter().cycle()) {
+        // What many events stand behind is not sent again.
+        let single = replayed.iter().filter(|alert| alert["count"].is_null());
+        for (alert, kind) in single.zip(kinds.iter().cycle()) {
             trail.put_event("test.iam", kind, &alert["event"].to_string()).await;
             expected.insert(alert["id"].as_str().unwrap().to_owned());
         }
