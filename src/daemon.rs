@@ -249,11 +249,15 @@ fn tell_windows(config: &Config, rules: &[Rule]) {
     let correlations = rules.iter().filter(|rule| matches!(rule.logic, Logic::Correlation(_))).count();
     let groupings = rules.iter().filter(|rule| rule.extension.group.is_some()).count();
     if correlations + first_seen > 0 {
-        let on_queue = !config.queues.is_empty();
-        info!(
-            correlations,
-            first_seen, on_queue, "windows and first sights are in memory; a restart forgets them"
-        );
+        if config.queues.is_empty() {
+            info!(correlations, first_seen, "windows and first sights are in memory; a restart forgets them");
+        } else {
+            warn!(
+                correlations,
+                first_seen,
+                "windows and first sights are in memory; a restart forgets them: keep them with --state DIR"
+            );
+        }
     }
     if groupings > 0 {
         info!(

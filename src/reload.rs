@@ -42,22 +42,6 @@ pub fn rulebook(config: &Config) -> Rulebook {
     Rulebook::tuned(&config.detections, pack, config.values.as_deref(), &config.tuning)
 }
 
-/// Leaves out what of the embedded pack would forget at a restart what it has seen, unless somebody has accepted that,
-/// and says so.
-pub fn leave_out(config: &Config, book: &mut Rulebook) {
-    if !forgets(config) {
-        return;
-    }
-    let left_out = book.leave_out(is_forgetful);
-    if left_out > 0 {
-        warn!(
-            detections = left_out,
-            "detections of the pack over more than one event are left out, for a restart would forget what they have seen: \
-             keep it with --state DIR, or accept it with forget_windows = true"
-        );
-    }
-}
-
 /// Whether a restart would forget what was seen, and nobody has accepted that: a watched folder is read again, a queue
 /// is not.
 fn forgets(config: &Config) -> bool {
@@ -80,12 +64,13 @@ pub struct WouldForget {
     one: String,
 }
 
-/// Whether these detections may run without a durable state.
+/// Whether these detections of the user may run without a durable state. Those of the embedded pack run all the same, and
+/// the start says what a restart forgets.
 ///
 /// # Errors
 /// Some of them would miss what happened before a restart.
 pub fn may_forget(config: &Config, rules: &[Rule]) -> Result<(), WouldForget> {
-    let forgetful = rules.iter().filter(|rule| is_forgetful(rule));
+    let forgetful = rules.iter().filter(|rule| is_forgetful(rule) && !rulebook::is_embedded(rule));
     match forgetful.clone().next() {
         Some(one) if forgets(config) => {
             Err(WouldForget { count: forgetful.count(), one: one.title.clone() })
@@ -212,7 +197,6 @@ impl Reading {
         let watched = config.reload == ReloadOn::Change;
         let fingerprint = watched.then(|| rulebook::fingerprint(&files(config)));
         let mut book = rulebook(config);
-        leave_out(config, &mut book);
         let faults = std::mem::take(&mut book.faults);
         let may_forget = may_forget(config, &book.rules);
         let inspection = inspection(config, book);

@@ -118,25 +118,6 @@ impl Rulebook {
         files
     }
 
-    /// Takes detections out of the embedded pack, and with them what only feeds them; answers how many, those that only
-    /// feed not counted. What the user has added stays.
-    pub fn leave_out(&mut self, unwanted: impl Fn(&sigma::Rule) -> bool) -> usize {
-        let is_embedded = |rule: &sigma::Rule| rule.place.file.starts_with(EMBEDDED);
-        let before = self.rules.len();
-        self.rules.retain(|rule| !(is_embedded(rule) && unwanted(rule)));
-        let left_out = before - self.rules.len();
-        if left_out > 0 {
-            let correlations = self.rules.iter().filter_map(|rule| match &rule.logic {
-                sigma::Logic::Correlation(correlation) => Some(correlation),
-                sigma::Logic::Event(_) => None,
-            });
-            let members = correlations.flat_map(|correlation| &correlation.members);
-            let fed: HashSet<String> = members.map(|member| member.rule.clone()).collect();
-            self.rules.retain(|rule| !(is_embedded(rule) && rule.muted) || fed.contains(&rule.id));
-        }
-        left_out
-    }
-
     /// What the set of detections is known by: the first 16 digits of SHA-256 over their hashes, and which of
     /// them are muted.
     #[must_use]
@@ -146,6 +127,12 @@ impl Rulebook {
         hashes.sort_unstable();
         hex(&Sha256::digest(hashes.concat()))[..16].to_owned()
     }
+}
+
+/// Whether a detection is one of the embedded pack.
+#[must_use]
+pub fn is_embedded(rule: &sigma::Rule) -> bool {
+    rule.place.file.starts_with(EMBEDDED)
 }
 
 /// SHA-256 over what the rule files of the user hold, and over what cannot be read: it changes with either.
@@ -287,28 +274,6 @@ mod tests {
 
     fn faults(book: &Rulebook) -> Vec<String> {
         book.faults.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn what_is_left_out_of_the_pack_goes_with_what_only_feeds_it() {
-        let correlation = |rule: &sigma::Rule| matches!(rule.logic, sigma::Logic::Correlation(_));
-        let whole = Rulebook::open(&[], Pack::Runs, None);
-        let correlations = whole.rules.iter().filter(|rule| correlation(rule)).count();
-        let mut rest = Rulebook::open(&[], Pack::Runs, None);
-        assert_eq!((rest.leave_out(correlation), correlations > 0), (correlations, true));
-        assert!(!rest.rules.iter().any(|rule| rule.muted), "nobody is fed by it");
-        let told = |rules: &[sigma::Rule]| {
-            let told = rules.iter().filter(|rule| !rule.muted && !correlation(rule));
-            told.map(|rule| rule.id.clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(told(&rest.rules), told(&whole.rules), "what is told by itself stays");
-
-        let mine = "title: M\nid: mine\ncorrelation: {type: event_count, rules: [T], timespan: 1h, condition: {gte: 2}}\n";
-        let folder = folder(&[("a.yml", RULE), ("b.yml", mine)]);
-        let mut mine = Rulebook::open(&[folder.path().to_owned()], Pack::Runs, None);
-        assert!(mine.faults.is_empty(), "{:?}", mine.faults);
-        mine.leave_out(correlation);
-        assert_eq!(mine.rules.iter().filter(|rule| correlation(rule)).count(), 1, "that of the user stays");
     }
 
     #[test]

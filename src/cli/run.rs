@@ -47,8 +47,7 @@ fn try_run(args: RunArgs) -> Result<Exit, Exit> {
             Exit::USAGE
         })?
     };
-    let mut book = terminal::rulebook(&config)?;
-    reload::leave_out(&config, &mut book);
+    let book = terminal::rulebook(&config)?;
     if let Err(error) = reload::may_forget(&config, &book.rules) {
         complain(&terminal::plain(&error.to_string()));
         return Err(Exit::USAGE);

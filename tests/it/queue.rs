@@ -144,20 +144,21 @@ fn events_inline_through_event_bridge() {
         let trail = ministack().await.trail().await;
         trail.rule(&json!({"source": ["aws.iam", "aws.signin", "test.iam"]})).await;
         let replayed = support::run(["replay".as_ref(), support::trail().as_os_str()]).alerts();
-        let mut daemon = trail.daemon(&[]);
-        let mut expected = BTreeSet::new();
+        let (mut daemon, _state) = with_state(&trail);
         let kinds = [
             "AWS API Call via CloudTrail",
             "AWS Console Sign In via CloudTrail",
             "AWS Console Signin via CloudTrail",
             "AWS Service Event via CloudTrail",
         ];
-        // What many events stand behind is not sent again.
-        let single = replayed.iter().filter(|alert| alert["count"].is_null());
-        for (alert, kind) in single.zip(kinds.iter().cycle()) {
-            trail.put_event("test.iam", kind, &alert["event"].to_string()).await;
-            expected.insert(alert["id"].as_str().unwrap().to_owned());
+        let many = replayed.iter().filter_map(|alert| alert["events"].as_array());
+        let listed = many.flatten().map(|listed| &listed["event"]);
+        let events = replayed.iter().map(|alert| &alert["event"]).chain(listed).filter(|event| event.is_object());
+        let events: BTreeSet<String> = events.map(Value::to_string).collect();
+        for (event, kind) in events.iter().zip(kinds.iter().cycle()) {
+            trail.put_event("test.iam", kind, event).await;
         }
+        let expected = ids(&replayed);
         raises(&daemon, &expected);
         assert_eq!(daemon.alerts()[0]["origin"]["kind"], "sqs-inline");
         trail.drained().await;

@@ -129,9 +129,7 @@ fn objects_that_cannot_be_read_are_dead_until_they_can() {
         let whole = gzip(&log(&[create_user("1"), create_user("2")]));
         // Received often enough before, so that the daemon gives it up at once.
         trail.put(KEY, whole[..whole.len() - 20].to_vec()).await;
-        for _ in 0..5 {
-            trail.receive().await;
-        }
+        trail.receive(5).await;
         let mut daemon = trail.daemon(&args(rules, &webhook, &state));
         daemon.says("started");
         let dead_object = eventually("a dead object", || dead_list(&state).pop());

@@ -232,7 +232,12 @@ fn every_known_difference_is_one() {
 fn pack() -> Vec<Rule> {
     let documents = pack_documents();
     let rules = documents.iter().flat_map(|text| rsigma_parser::parse_sigma_yaml(text).unwrap().rules);
-    let rules = rules.filter(|rule| rule.sigma_version.is_none()).map(|rule| {
+    // Fields of the actor and the target are ours alone.
+    let is_plain = |rule: &rsigma_parser::SigmaRule| {
+        let text = format!("{:?}", rule.detection);
+        rule.sigma_version.is_none() && !["\"actor.", "\"target."].iter().any(|own| text.contains(own))
+    };
+    let rules = rules.filter(is_plain).map(|rule| {
         let mut named: Vec<_> = rule.detection.named.iter().collect();
         named.sort_by_key(|(name, _)| name.as_str());
         let selections = named.into_iter().map(|(name, detection)| {

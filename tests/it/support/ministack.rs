@@ -10,7 +10,7 @@ use aws_sdk_s3::types::{
     BucketVersioningStatus, Event, EventBridgeConfiguration, NotificationConfiguration, QueueConfiguration,
     TopicConfiguration, VersioningConfiguration,
 };
-use aws_sdk_sqs::types::QueueAttributeName;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 
 use super::server::Server;
 use super::{Daemon, free_port};
@@ -249,15 +249,18 @@ impl Trail {
         assert_eq!(self.stack.queue(&self.name, &self.attributes).await, self.queue);
     }
 
-    /// Receives what there is, and leaves it to come back in a second.
-    pub async fn receive(&self) {
+    /// Receives a message until it has been handed out so often, and leaves it to come back in a second.
+    pub async fn receive(&self, times: u32) {
         let started = std::time::Instant::now();
-        loop {
+        let mut received = 0;
+        while received < times {
+            assert!(started.elapsed() < super::DEADLINE, "received {received} times");
             let request = self.stack.sqs.receive_message().queue_url(&self.queue).visibility_timeout(1);
-            if request.send().await.unwrap().messages.is_some_and(|messages| !messages.is_empty()) {
-                return;
+            let request = request.message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
+            for message in request.send().await.unwrap().messages.unwrap_or_default() {
+                let attributes = message.attributes.unwrap_or_default();
+                received = attributes[&MessageSystemAttributeName::ApproximateReceiveCount].parse().unwrap();
             }
-            assert!(started.elapsed() < super::DEADLINE, "nothing to receive");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
