@@ -72,9 +72,7 @@ pub struct WouldForget {
 pub fn may_forget(config: &Config, rules: &[Rule]) -> Result<(), WouldForget> {
     let forgetful = rules.iter().filter(|rule| is_forgetful(rule) && !rulebook::is_embedded(rule));
     match forgetful.clone().next() {
-        Some(one) if forgets(config) => {
-            Err(WouldForget { count: forgetful.count(), one: one.title.clone() })
-        }
+        Some(one) if forgets(config) => Err(WouldForget { count: forgetful.count(), one: one.title.clone() }),
         _ => Ok(()),
     }
 }

@@ -46,7 +46,8 @@ const MAY_IMPORT: [(&str, &[&str]); 28] = [
         "daemon",
         &[
             "admin", "alert", "aws", "clock", "config", "fetch", "folder", "horizon", "intake", "ledger",
-            "metrics", "pipeline", "reload", "replay", "retry", "rulebook", "seed", "sigma", "state", "watch", "worker",
+            "metrics", "pipeline", "reload", "replay", "retry", "rulebook", "seed", "sigma", "state",
+            "watch", "worker",
         ],
     ),
 ];
@@ -56,8 +57,8 @@ fn sources() -> Vec<(String, String, String)> {
     let base = root().join("src");
     let paths = WalkDir::new(&base).into_iter().map(|entry| entry.unwrap().into_path());
     let is_test = |path: &std::path::Path| path.iter().any(|part| part == "tests");
-    let files = paths
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs") && !is_test(path));
+    let files =
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "rs") && !is_test(path));
     files
         .map(|path| {
             let name = path.strip_prefix(&base).unwrap().to_str().unwrap().to_owned();

@@ -4,7 +4,6 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-
 use crate::support::{
     Daemon, USER_RULE, command, create_user, eventually, folder, log, run, run_with_input, user_rule,
 };

@@ -153,7 +153,8 @@ fn events_inline_through_event_bridge() {
         ];
         let many = replayed.iter().filter_map(|alert| alert["events"].as_array());
         let listed = many.flatten().map(|listed| &listed["event"]);
-        let events = replayed.iter().map(|alert| &alert["event"]).chain(listed).filter(|event| event.is_object());
+        let events =
+            replayed.iter().map(|alert| &alert["event"]).chain(listed).filter(|event| event.is_object());
         let events: BTreeSet<String> = events.map(Value::to_string).collect();
         for (event, kind) in events.iter().zip(kinds.iter().cycle()) {
             trail.put_event("test.iam", kind, event).await;

@@ -149,7 +149,9 @@ async fn burst(bench: &Bench) -> Result<()> {
     row("with --state, until the queue is empty", with.empty);
     table.print(bench.style);
     let ratio = without.empty.as_secs_f64() / with.empty.as_secs_f64();
-    println!("\nThroughput with --state ÷ without, until the queue is empty, medians of {BURSTS} in turns: {ratio:.2}");
+    println!(
+        "\nThroughput with --state ÷ without, until the queue is empty, medians of {BURSTS} in turns: {ratio:.2}"
+    );
     Ok(())
 }
 

@@ -256,7 +256,8 @@ impl Trail {
         while received < times {
             assert!(started.elapsed() < super::DEADLINE, "received {received} times");
             let request = self.stack.sqs.receive_message().queue_url(&self.queue).visibility_timeout(1);
-            let request = request.message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
+            let request =
+                request.message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
             for message in request.send().await.unwrap().messages.unwrap_or_default() {
                 let attributes = message.attributes.unwrap_or_default();
                 received = attributes[&MessageSystemAttributeName::ApproximateReceiveCount].parse().unwrap();
