@@ -154,11 +154,11 @@ mod tests {
         let mut retry = Retry::new(receiver, Clock::system());
         assert_eq!(numbers(&mut retry), [1, 3], "those of the source");
         assert!(numbers(&mut retry).is_empty(), "they are under way");
-        retry.settle(1, Disposition::Retry(Duration::from_secs(60)));
+        retry.settle(1, Disposition::Retry(Duration::from_mins(1)));
         retry.settle(3, Disposition::Leave);
         assert!(retry.is_idle());
         assert!(numbers(&mut retry).is_empty());
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         assert_eq!(numbers(&mut retry), [1], "its time has come");
         retry.settle(1, Disposition::Ack);
         list.send_replace(Arc::from([wanted(4, "q")]));

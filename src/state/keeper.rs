@@ -140,7 +140,7 @@ impl Keeper {
                     }
                     None => open = false,
                 },
-                Some(report) = self.reports.recv() => self.reported(report),
+                Some(report) = self.reports.recv() => self.reported(&report),
                 () = look(&mut looks) => self.look(),
                 () = cancel.cancelled() => return,
             }
@@ -248,8 +248,8 @@ impl Keeper {
         missing
     }
 
-    fn reported(&mut self, report: Report) {
-        self.note(&report);
+    fn reported(&mut self, report: &Report) {
+        self.note(report);
         let raised = (report.id, report.revision);
         let Some(Entry::Pending { missing, taken, refused, .. }) = self.ids.get_mut(&raised) else {
             return;

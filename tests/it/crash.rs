@@ -94,7 +94,7 @@ fn object(number: usize, objects: usize) -> Vec<u8> {
     let event = |index: usize| {
         let turn = (number * 7919 + index * 104_729) % (objects * 6);
         let (minute, second) = (turn * 50 / (objects * 6), turn % 60);
-        let user = format!("user-{}", if turn % 5 == 0 { turn / 5 } else { turn / 5 % 6 });
+        let user = format!("user-{}", if turn.is_multiple_of(5) { turn / 5 } else { turn / 5 % 6 });
         let more = match turn % 5 {
             0 => r#""eventName":"DeleteKey""#.to_owned(),
             1 | 2 => r#""eventName":"ConsoleLogin""#.to_owned(),
@@ -168,7 +168,7 @@ fn lasting(body: &Value) -> Value {
 async fn put(trail: &Trail, plan: Plan, pause: Duration) {
     for number in 0..plan.objects {
         trail.put(&key(number), object(number, plan.objects)).await;
-        if number % 7 == 0 {
+        if number.is_multiple_of(7) {
             trail.send(&json!({"Records": [s3_record(&trail.name, &key(number / 2))]}).to_string()).await;
         }
         tokio::time::sleep(pause).await;

@@ -86,7 +86,7 @@ fn a_long_life_with_faults() {
         while started.elapsed() < life {
             expected += turn(&trail, number).await;
             number += 1;
-            if number % LOOK_EVERY == 0 {
+            if number.is_multiple_of(LOOK_EVERY) {
                 footprints.push(footprint(daemon.id()));
             }
             tokio::time::sleep(PAUSE).await;

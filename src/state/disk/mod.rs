@@ -1,4 +1,4 @@
-//! What survives a restart: one SQLite database in a folder of its own.
+//! What survives a restart: one `SQLite` database in a folder of its own.
 //!
 //! Everything that follows from a commit is written in one transaction, and is on the disk before anybody is told.
 //! Only the daemon that holds the folder's lock writes windows and alerts; `trailhound dead` works beside it, in
@@ -42,7 +42,7 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
-    /// SQLite's locks do not hold there.
+    /// The locks of `SQLite` do not hold there.
     #[error(
         "the state folder {folder} lies on a network file system ({kind}), where two daemons could write at once: give a \
          folder on a disk of this machine", folder = .folder.display()
@@ -107,7 +107,7 @@ pub enum OpenError {
     Damaged {
         /// The database.
         database: PathBuf,
-        /// What SQLite says.
+        /// What `SQLite` says.
         detail: String,
     },
     /// Everything else.
