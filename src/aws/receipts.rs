@@ -194,6 +194,7 @@ impl Receipts {
                 "not every message could be given back; they come back by themselves"
             );
         }
+        self.publish();
         self.in_flight.send_replace(0);
     }
 
