@@ -1,7 +1,7 @@
 //! The calls of a corpus: how often each is made, by whom, and what its record holds.
 //!
 //! None of the ordinary ones is worth an alert: reads, and writes that happen all day. Each of the telling ones
-//! raises exactly one alert of the pack.
+//! is hit by a detection of the pack, which may tell several of them as one alert.
 
 use super::cast::Profile::{
     self, Forwarded, Instance, Person, Pipeline, Root, Scanner, Service, User, Workload,

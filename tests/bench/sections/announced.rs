@@ -38,6 +38,29 @@ const TERMINATED: i32 = 143;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_mins(5);
 
+/// One alert for each telling record, whoever else did the same in the same hour.
+const RULE: &str = "title: Telling
+logsource: {product: aws, service: cloudtrail}
+detection:
+  calls:
+    eventName: [CreateUser, DeactivateMFADevice, UpdateAccountPasswordPolicy, PutUserPolicy, CreateLoginProfile, CreateAccessKey, StopLogging]
+  sign_in: {eventName: ConsoleLogin}
+  told:
+    - userIdentity.type: Root
+    - responseElements.ConsoleLogin: Failure
+  condition: calls or sign_in and told
+";
+
+/// Starts a daemon with that rule alone, and with a state if there is a folder for it.
+fn start(bench: &Bench, trail: &Trail, hook: &Hook, state: Option<&str>) -> Result<support::Daemon> {
+    let rule = bench.folder.join("telling.yml");
+    std::fs::write(&rule, RULE).with_context(|| format!("{} cannot be written", rule.display()))?;
+    let rule = rule.to_str().context("the folder's name is no UTF-8")?;
+    let mut args = vec!["--no-default-detections", "--detections", rule, "--webhook", hook.url.as_str()];
+    args.extend(state.into_iter().flat_map(|state| ["--state", state]));
+    Ok(trail.daemon(&args))
+}
+
 /// From announcement to webhook, and bursts.
 pub(super) fn daemon(bench: &Bench) -> Result<()> {
     if let Err(reason) = stand_in() {
@@ -69,7 +92,7 @@ async fn single(bench: &Bench) -> Result<()> {
     let stack = ministack::ministack().await;
     let (trail, bare) = (stack.trail_with(300, 10).await, stack.trail_with(300, 10).await);
     let mut hook = Hook::start().await?;
-    let mut daemon = trail.daemon(&["--webhook", &hook.url]);
+    let mut daemon = start(bench, &trail, &hook, None)?;
     let [mut gets, mut receives, mut alerts, mut inside] = [(); 4].map(|()| Vec::new());
     for number in 0..=SINGLE {
         let object = Object::new(number, 20);
@@ -130,10 +153,10 @@ async fn burst(bench: &Bench) -> Result<()> {
         if round > 0 {
             announce_all(&trail, &objects).await?;
         }
-        without.push(work_off(&trail, count, None).await?);
+        without.push(work_off(bench, &trail, count, None).await?);
         announce_all(&trail, &objects).await?;
         let state = tempfile::tempdir()?;
-        with.push(work_off(&trail, count, state.path().to_str()).await?);
+        with.push(work_off(bench, &trail, count, state.path().to_str()).await?);
     }
     let (without, with) = (median(without), median(with));
     let mut table = Table::new(&["", "time", "messages/s"]);
@@ -163,14 +186,10 @@ struct Taken {
 }
 
 /// Starts a daemon over announcements that wait, with a state if there is a folder for it, until nothing is left.
-async fn work_off(trail: &Trail, count: usize, state: Option<&str>) -> Result<Taken> {
+async fn work_off(bench: &Bench, trail: &Trail, count: usize, state: Option<&str>) -> Result<Taken> {
     let mut hook = Hook::start().await?;
     let started = Instant::now();
-    let mut daemon = {
-        let mut args = vec!["--webhook", hook.url.as_str()];
-        args.extend(state.into_iter().flat_map(|state| ["--state", state]));
-        trail.daemon(&args)
-    };
+    let mut daemon = start(bench, trail, &hook, state)?;
     let mut alerted = Duration::ZERO;
     for _ in 0..count {
         alerted = hook.alert().await?.at - started;

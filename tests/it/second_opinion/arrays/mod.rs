@@ -33,7 +33,7 @@ use serde_json::Value;
 
 use super::engines::{Answer, ours, theirs};
 use super::json::Json;
-use super::{config, pack_documents, println_tally, records};
+use super::{config, has_own_fields, pack_documents, println_tally, records};
 use crate::support::root;
 use rule::{Body, Elements, Map, Part, about_flags, document, flags};
 
@@ -131,7 +131,7 @@ fn plain(document: &str) -> String {
 }
 
 /// The record with documents in the place of the strings that hold them.
-fn opened(value: Value) -> Value {
+pub(super) fn opened(value: Value) -> Value {
     let member = |(key, value): (String, Value)| match opened(value) {
         condition @ Value::Object(_) if key == "Condition" => (key, condition.to_string().into()),
         value => (key, value),
@@ -140,7 +140,7 @@ fn opened(value: Value) -> Value {
         Value::Array(elements) => elements.into_iter().map(opened).collect(),
         Value::Object(members) => members.into_iter().map(member).collect(),
         Value::String(text) => match serde_json::from_str(&text) {
-            Ok(document @ Value::Object(_)) => opened(document),
+            Ok(document @ (Value::Object(_) | Value::Array(_))) => opened(document),
             _ => Value::String(text),
         },
         value => value,
@@ -150,8 +150,10 @@ fn opened(value: Value) -> Value {
 #[test]
 fn the_pack_about_elements_means_the_same_on_its_fixtures() {
     let documents: Vec<String> = pack_documents().iter().map(|text| plain(text)).collect();
-    let documents: Vec<String> =
-        documents.into_iter().filter(|text| text.contains("sigma-version: 3")).collect();
+    let documents: Vec<String> = documents
+        .into_iter()
+        .filter(|text| text.contains("sigma-version: 3") && !has_own_fields(text))
+        .collect();
     let records = records(&root().join("fixtures/detections"));
     let opened: Vec<String> =
         records.iter().map(|record| opened(serde_json::from_str(record).unwrap()).to_string()).collect();
