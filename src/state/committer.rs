@@ -1,6 +1,6 @@
 //! The committer: takes what has come meanwhile, writes it in one transaction, answers, and lets the sinks have it.
 //!
-//! While one transaction is being written, the next one gathers: the busier the program, the more objects share a
+//! While one transaction is being written, the next one gathers, and a little longer: the busier the program, the more objects share a
 //! commit. What could not be written is written again until it can be; meanwhile nobody is answered, so that nothing is
 //! acknowledged and the intake fills up.
 
@@ -30,6 +30,10 @@ use crate::worker::Inspection;
 const AT_ONCE: usize = 1_000;
 /// Bytes of alerts and evidence beyond which a commit takes no more requests.
 const AT_ONCE_BYTES: usize = 16 << 20;
+/// How long requests are gathered while the program is busy: with each commit go so many more.
+const GATHER: Duration = Duration::from_millis(5);
+/// How soon after a commit the next one must begin for the program to be busy.
+const BUSY: Duration = Duration::from_millis(20);
 /// How often is looked for what time alone has settled, and for what others have written.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often old objects and ids are forgotten.
@@ -84,6 +88,8 @@ pub struct Committer {
     /// Whether there may be others among the dead than were last seen.
     buried: bool,
     has_dead: bool,
+    /// When the last request was committed.
+    committed: Option<Instant>,
     /// When the state last forgot.
     forgot: Option<Instant>,
     /// A time, and since when: a clock that is set forwards must not make the state forget.
@@ -144,6 +150,7 @@ impl Opened {
             wanted,
             buried: true,
             has_dead: false,
+            committed: None,
             forgot: None,
             started,
             metrics,
@@ -219,6 +226,9 @@ impl Committer {
             },
             _ = looks.tick() => {}
         }
+        if !batch.requests.is_empty() && self.committed.is_some_and(|last| last.elapsed() < BUSY) {
+            tokio::time::sleep(GATHER).await;
+        }
         let mut bytes: usize = batch.requests.iter().map(Request::weight).sum();
         while batch.requests.len() < AT_ONCE && bytes < AT_ONCE_BYTES {
             let Ok(request) = self.inbox.try_recv() else { break };
@@ -245,6 +255,7 @@ impl Committer {
 
     /// Makes the effects of a batch final, and answers those who wait for them; whether that was done.
     fn commit(&mut self, batch: Batch, cancel: &CancellationToken, runtime: &Handle) -> bool {
+        let has_requests = !batch.requests.is_empty();
         let (plan, answers) = self.plan(batch);
         let mut wait = FIRST_WAIT;
         let written = loop {
@@ -264,13 +275,16 @@ impl Committer {
             // Whoever asked may have given up.
             let _ = answer.send(Settled::Final);
         }
+        if has_requests {
+            self.committed = Some(Instant::now());
+        }
         true
     }
 
     /// What there is to write, and who waits for it.
     fn plan(&mut self, batch: Batch) -> (Plan, Vec<oneshot::Sender<Settled>>) {
         let (now, updates) = (self.clock.now(), self.outbox.wants_updates());
-        let mut plan = Plan { reports: batch.reports, ..Plan::default() };
+        let mut plan = Plan { reports: batch.reports, has_dead: self.has_dead, ..Plan::default() };
         let mut answers = Vec::new();
         for request in batch.requests {
             match request {

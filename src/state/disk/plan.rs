@@ -26,6 +26,8 @@ pub(in crate::state) struct Plan {
     pub(in crate::state) changes: Vec<Change>,
     /// What detections mean from now on, if that has changed.
     pub(in crate::state) meanings: Option<Meanings>,
+    /// Whether any object is dead, of which a done one may be one.
+    pub(in crate::state) has_dead: bool,
     /// Objects that are given up.
     pub(in crate::state) dead: Vec<DeadObject>,
     /// What became of alerts at sinks.
@@ -56,7 +58,9 @@ impl Disk {
             let mut insert =
                 transaction.prepare_cached("INSERT INTO object VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
             insert.execute(params![&object.id.0[..], at])?;
-            dead::exhume(&transaction, &object.bucket, &object.key, object.version.as_deref())?;
+            if plan.has_dead {
+                dead::exhume(&transaction, &object.bucket, &object.key, object.version.as_deref())?;
+            }
         }
         let raise = |alert| raise(&transaction, alert, at, &sinks);
         let raised = plan.alerts.iter().map(raise).collect::<Result<_, _>>()?;
