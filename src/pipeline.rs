@@ -230,7 +230,7 @@ impl<S: ObjectStore> Line<S> {
             return Disposition::Ack;
         }
         if let Some(version) = &object.version
-            && self.is_done(object, version).await
+            && self.is_done(object, version, commits).await
         {
             return Disposition::Ack;
         }
@@ -244,7 +244,7 @@ impl<S: ObjectStore> Line<S> {
         let identity = version.as_ref().or(content.as_ref());
         if object.version.is_none()
             && let Some(identity) = identity
-            && self.is_done(object, identity).await
+            && self.is_done(object, identity, commits).await
         {
             return Disposition::Ack;
         }
@@ -278,14 +278,16 @@ impl<S: ObjectStore> Line<S> {
         self.examined(object, &examined, delivery.receives, commits)
     }
 
-    /// Whether an object of this version or content needs no more work.
-    async fn is_done(&self, object: &ObjectRef, identity: &str) -> bool {
-        let done = self.shared.state.has(ObjectId::of(&object.bucket, &object.key, identity)).await;
-        if done {
+    /// Whether an object of this version or content needs no more work. If so, it is dead no more, either.
+    async fn is_done(&self, object: &ObjectRef, identity: &str, commits: &mut JoinSet<Disposition>) -> bool {
+        let done = done(object, identity);
+        let is_done = self.shared.state.has(done.id).await;
+        if is_done {
             self.shared.metrics.object("skipped", "done");
             debug!(bucket = object.bucket, key = object.key, "object was done before");
+            self.end(End::Done(done), commits);
         }
-        done
+        is_done
     }
 
     /// Gives an object up: with a state folder it is kept there for somebody to look at.
@@ -293,7 +295,12 @@ impl<S: ObjectStore> Line<S> {
         let ObjectRef { bucket, key, version, .. } = object.clone();
         let source = self.source.name().to_owned();
         let dead = DeadObject { source, bucket, key, version, reason: reason.to_owned() };
-        let settled = self.shared.state.commit(End::Dead(dead));
+        self.end(End::Dead(dead), commits);
+    }
+
+    /// Commits what becomes of an object of which nothing else follows.
+    fn end(&self, end: End, commits: &mut JoinSet<Disposition>) {
+        let settled = self.shared.state.commit(end);
         commits.spawn(async move { disposition(settled.await) });
     }
 

@@ -83,7 +83,7 @@ struct RunArgs {
     seed: Vec<OsString>,
     #[command(flatten)]
     detections: DetectionArgs,
-    /// Address for /metrics, /healthz and /readyz
+    /// Address for /metrics, /ledger, /healthz and /readyz
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
     /// Folder for durable state: with it no alert is lost or doubled, however the daemon ends

@@ -1,7 +1,7 @@
 //! The committer: takes what has come meanwhile, writes it in one transaction, answers, and lets the sinks have it.
 //!
-//! While one transaction is being written, the next one gathers, and a little longer: the busier the program, the more objects share a
-//! commit. What could not be written is written again until it can be; meanwhile nobody is answered, so that nothing is
+//! While one transaction is being written, the next one gathers, and a little longer: the busier the program, the more
+//! objects share a commit. What could not be written is written again until it can be; meanwhile nobody is answered, so that nothing is
 //! acknowledged and the intake fills up.
 
 use std::path::Path;
@@ -49,8 +49,8 @@ const LAST_REPORTS: Duration = Duration::from_secs(3);
 pub struct Opened {
     disk: Disk,
     objects: Objects,
-    /// The windows, as they were stored.
-    pub windows: Windows,
+    /// As they were stored.
+    windows: Windows,
 }
 
 /// Opens the state in a folder, as whoever had it before has left it, for these detections; `wait` is how long another
@@ -85,8 +85,11 @@ pub struct Committer {
     windows: Windows,
     outbox: Outbox,
     wanted: watch::Sender<Arc<[Wanted]>>,
+    /// Whether others have written since the outbox was last counted.
+    overtaken: bool,
     /// Whether there may be others among the dead than were last seen.
     buried: bool,
+    /// Whether an object may be dead.
     has_dead: bool,
     /// When the last request was committed.
     committed: Option<Instant>,
@@ -148,8 +151,9 @@ impl Opened {
             windows,
             outbox,
             wanted,
+            overtaken: true,
             buried: true,
-            has_dead: false,
+            has_dead: true,
             committed: None,
             forgot: None,
             started,
@@ -161,7 +165,7 @@ impl Opened {
 }
 
 impl Committer {
-    /// Down while so much waits for a required sink that nothing more may be received.
+    /// Down while so much waits for a required sink that hardly anything may be received.
     #[must_use]
     pub fn room(&self) -> watch::Receiver<Health> {
         self.outbox.room()
@@ -258,11 +262,13 @@ impl Committer {
         let has_requests = !batch.requests.is_empty();
         let (plan, answers) = self.plan(batch);
         let mut wait = FIRST_WAIT;
+        let mut failed = false;
         let written = loop {
             let error = match self.write(&plan) {
                 Ok(written) => break written,
                 Err(error) => error,
             };
+            failed = true;
             self.metrics.state_failed();
             error!(%error, wait_ms = wait.as_millis(), "the state cannot be written; nothing is acknowledged meanwhile");
             if runtime.block_on(timeout(wait, cancel.cancelled())).is_ok() {
@@ -270,6 +276,9 @@ impl Committer {
             }
             wait = (wait * 2).min(MOST_WAIT);
         };
+        if failed {
+            info!("the state can be written again");
+        }
         self.tell(plan, &written);
         for answer in answers {
             // Whoever asked may have given up.
@@ -338,7 +347,7 @@ impl Committer {
         }
     }
 
-    /// Everything that is not part of a commit; what fails is done at the next one.
+    /// Everything that is not part of a commit; what fails is done after the next one.
     fn tend(&mut self) {
         if let Err(error) = self.try_tend() {
             self.metrics.state_failed();
@@ -347,12 +356,14 @@ impl Committer {
     }
 
     fn try_tend(&mut self) -> rusqlite::Result<()> {
-        if self.disk.has_changed()? {
+        self.overtaken |= self.disk.has_changed()?;
+        if self.overtaken {
             self.outbox.recount(&self.disk)?;
-            self.buried = true;
+            (self.overtaken, self.buried) = (false, true);
         }
-        if std::mem::take(&mut self.buried) {
+        if self.buried {
             self.look_at_the_dead()?;
+            self.buried = false;
         }
         self.outbox.feed(&self.disk)?;
         self.forget()

@@ -17,7 +17,7 @@ const OPTIONAL: Backlog = Backlog { alerts: 10_000, bytes: 64 << 20 };
 #[derive(Debug)]
 pub(super) struct Outbox {
     lanes: Vec<Lane>,
-    /// Bytes beyond which nothing more is received.
+    /// Bytes beyond which hardly anything is received.
     most_bytes: u64,
     /// Down while that much waits for a sink that is required.
     room: watch::Sender<Health>,
@@ -130,7 +130,7 @@ impl Outbox {
         if full && before == Health::Up {
             warn!(
                 bytes = most,
-                "the outbox is full; nothing more is received until a sink has taken some of it"
+                "the outbox is full; only single messages are received until a sink has taken some of it"
             );
             self.room.send_replace(Health::Down);
         } else if roomy && before == Health::Down {

@@ -3,6 +3,7 @@
 mod clock;
 mod durable;
 
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -88,20 +89,29 @@ impl Fixture {
     }
 
     fn lines(&self, sink: &str) -> Vec<String> {
-        let text = std::fs::read_to_string(self.folder.path().join(sink)).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
+        lines(self.folder.path(), sink)
     }
 
-    /// Waits until a sink has so many lines.
     async fn until(&self, sink: &str, lines: usize) {
-        for _ in 0..1_000 {
-            if self.lines(sink).len() >= lines {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("{sink}: {:?}", self.lines(sink));
+        until(self.folder.path(), sink, lines).await;
     }
+}
+
+/// What a file sink in this folder has taken.
+fn lines(folder: &Path, sink: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(folder.join(sink)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Waits until a file sink has so many lines.
+async fn until(folder: &Path, sink: &str, count: usize) {
+    for _ in 0..5_000 {
+        if lines(folder, sink).len() >= count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{sink}: {:?}", lines(folder, sink));
 }
 
 #[tokio::test]

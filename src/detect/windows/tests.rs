@@ -423,6 +423,21 @@ fn a_listing_has_the_newest_hits_and_one_of_each_member() {
 }
 
 #[test]
+fn last_words_on_several_periods_have_their_texts() {
+    let rules = [rule("a"), correlation("z", CorrelationKind::EventCount(at_least(2)), &["a"], &[], 600)];
+    let calls: Vec<Call> = (0..240).map(|minute| call(minute, 0, None)).collect();
+    let feeds = Arc::new(Feeds::new(&rules));
+    let evidence = evidence_of(&rules, &calls, &feeds);
+    let step = Engine::new(feeds, Journaling::Off).step(evidence, Timestamp::MAX);
+    let last: Vec<_> = step.findings.iter().filter(|finding| finding.revision == 2).collect();
+    assert_eq!(last.len(), 4, "one for each hour");
+    for finding in last {
+        assert_eq!(finding.listed.len(), LISTED);
+        assert!(finding.listed.iter().all(|listed| listed.excerpt.is_some()), "{finding:?}");
+    }
+}
+
+#[test]
 fn a_late_hit_hides_no_chain() {
     let rules =
         [rule("a"), rule("b"), correlation("z", CorrelationKind::TemporalOrdered, &["a", "b"], &[], 30 * 60)];

@@ -38,23 +38,9 @@ const TERMINATED: i32 = 143;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// One alert for each telling record, whoever else did the same in the same hour.
-const RULE: &str = "title: Telling
-logsource: {product: aws, service: cloudtrail}
-detection:
-  calls:
-    eventName: [CreateUser, DeactivateMFADevice, UpdateAccountPasswordPolicy, PutUserPolicy, CreateLoginProfile, CreateAccessKey, StopLogging]
-  sign_in: {eventName: ConsoleLogin}
-  told:
-    - userIdentity.type: Root
-    - responseElements.ConsoleLogin: Failure
-  condition: calls or sign_in and told
-";
-
-/// Starts a daemon with that rule alone, and with a state if there is a folder for it.
+/// Starts a daemon that tells each telling record, and with a state if there is a folder for it.
 fn start(bench: &Bench, trail: &Trail, hook: &Hook, state: Option<&str>) -> Result<support::Daemon> {
-    let rule = bench.folder.join("telling.yml");
-    std::fs::write(&rule, RULE).with_context(|| format!("{} cannot be written", rule.display()))?;
+    let rule = bench.telling()?;
     let rule = rule.to_str().context("the folder's name is no UTF-8")?;
     let mut args = vec!["--no-default-detections", "--detections", rule, "--webhook", hook.url.as_str()];
     args.extend(state.into_iter().flat_map(|state| ["--state", state]));

@@ -94,6 +94,17 @@ impl Bench {
         recipe.make(&folder).with_context(|| format!("{} cannot be read", folder.display()))
     }
 
+    /// A rule that tells each telling record alone.
+    fn telling(&self) -> Result<PathBuf> {
+        self.write("telling.yml", TELLING)
+    }
+
+    /// A file beside the corpora.
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.folder.join(name);
+        fs::write(&path, text).with_context(|| unwritten(&path)).map(|()| path)
+    }
+
     /// A folder of this many rules.
     fn rules(&self, count: usize) -> Result<PathBuf> {
         let folder = self.folder.join(format!("rules-{count}"));
@@ -101,6 +112,19 @@ impl Bench {
         Ok(folder)
     }
 }
+
+/// One alert for each telling record, whoever else did the same in the same hour.
+const TELLING: &str = "title: Telling
+logsource: {product: aws, service: cloudtrail}
+detection:
+  calls:
+    eventName: [CreateUser, DeactivateMFADevice, UpdateAccountPasswordPolicy, PutUserPolicy, CreateLoginProfile, CreateAccessKey, StopLogging]
+  sign_in: {eventName: ConsoleLogin}
+  told:
+    - userIdentity.type: Root
+    - responseElements.ConsoleLogin: Failure
+  condition: calls or sign_in and told
+";
 
 /// Writes this many rules into a folder.
 pub fn write_rules(folder: &Path, count: usize, seed: u64) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What replays take.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use trailhound::rulebook::{Pack, Rulebook};
@@ -31,20 +31,29 @@ pub(super) fn gunzip(bench: &Bench) -> Result<()> {
     title(
         bench.style,
         "Replay and bare decompression",
-        "The ordinary corpus, replayed with the embedded pack, next to libdeflate that inflates the same files and does nothing else.",
+        "The ordinary corpus, replayed with the embedded pack, and with those of its files alone that look at single events, next to libdeflate that inflates the same files and does nothing else.",
     );
-    let samples = bench.race(&[
-        Contender::gunzip(&corpus.folder, 1)?,
-        Contender::replay(&corpus, 1),
-        Contender::gunzip(&corpus.folder, 2)?,
-        Contender::replay(&corpus, 2),
-    ])?;
-    let names = ["libdeflate, 1 thread", "trailhound, 1 job", "libdeflate, 2 threads", "trailhound, 2 jobs"];
+    let single = single_events(bench)?;
+    let mut contenders = Vec::new();
+    for threads in [1, 2] {
+        contenders.push(Contender::gunzip(&corpus.folder, threads)?);
+        contenders.push(Contender::replay(&corpus, threads));
+        contenders.push(Contender::replay(&corpus, threads).with_rules(&single));
+    }
+    let samples = bench.race(&contenders)?;
+    let names = [
+        "libdeflate, 1 thread",
+        "trailhound, 1 job",
+        "of it single events, 1 job",
+        "libdeflate, 2 threads",
+        "trailhound, 2 jobs",
+        "of it single events, 2 jobs",
+    ];
     let mut table =
         Table::new(&["", "time", "CPU", "MB/s inflated", "records/s", "peak MB", "speed to libdeflate"]);
     for (number, (name, sample)) in names.into_iter().zip(&samples).enumerate() {
-        // Each replay stands behind the libdeflate with as many threads.
-        let against = &samples[number / 2 * 2];
+        // The replays stand behind the libdeflate with as many threads.
+        let against = &samples[number / 3 * 3];
         table.row([
             name.to_owned(),
             seconds(sample.seconds().median),
@@ -52,16 +61,32 @@ pub(super) fn gunzip(bench: &Bench) -> Result<()> {
             grouped(sample.rate(corpus.bytes) / 1e6),
             grouped(sample.rate(corpus.records)),
             megabytes(sample.peak()),
-            if number % 2 == 1 { ratio(sample.speed_to(against)) } else { "1".to_owned() },
+            if number.is_multiple_of(3) { "1".to_owned() } else { ratio(sample.speed_to(against)) },
         ]);
     }
     table.print(bench.style);
     println!(
         "Two jobs are {} times as fast as one; two threads of libdeflate {} times.\n",
-        ratio(samples[3].speed_to(&samples[1])),
-        ratio(samples[2].speed_to(&samples[0])),
+        ratio(samples[4].speed_to(&samples[1])),
+        ratio(samples[3].speed_to(&samples[0])),
     );
     Ok(())
+}
+
+/// A folder with the files of the pack that hold neither correlations nor first sights.
+fn single_events(bench: &Bench) -> Result<PathBuf> {
+    let folder = bench.folder.join("single-events");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| unwritten(&folder))?;
+    }
+    fs::create_dir_all(&folder).with_context(|| unwritten(&folder))?;
+    let files = Rulebook::files(&[], true);
+    let is_single = |text: &str| !text.contains("\ncorrelation:") && !text.contains("\n  first_seen:");
+    for (number, file) in files.iter().filter(|file| is_single(&file.text)).enumerate() {
+        let path = folder.join(format!("{number}.yml"));
+        fs::write(&path, &file.text).with_context(|| unwritten(&path))?;
+    }
+    Ok(folder)
 }
 
 /// Ten correlations beside the embedded pack.
@@ -72,12 +97,8 @@ pub(super) fn correlations(bench: &Bench) -> Result<()> {
         "Correlations",
         "The ordinary corpus with the embedded pack, on two jobs: alone, with ten correlations of its detections, and with ten whose own members hit five in a hundred records.",
     );
-    let write = |name: &str, text: &str| {
-        let path = bench.folder.join(name);
-        fs::write(&path, text).with_context(|| unwritten(&path)).map(|()| path)
-    };
-    let of_pack = write("correlations-of-pack.yml", &over_the_pack())?;
-    let frequent = write("correlations.yml", CORRELATIONS)?;
+    let of_pack = bench.write("correlations-of-pack.yml", &over_the_pack())?;
+    let frequent = bench.write("correlations.yml", CORRELATIONS)?;
     let replay = || Contender::replay(&corpus, 2);
     let samples = bench.race(&[replay(), replay().beside(&of_pack), replay().beside(&frequent)])?;
     let mut table = Table::new(&["", "time", "CPU", "records/s", "peak MB", "speed to the pack alone"]);
@@ -248,7 +269,7 @@ pub(super) fn alerts(bench: &Bench) -> Result<()> {
     title(
         bench.style,
         "Rates of alerts",
-        "Two jobs with the embedded pack; so many of the records raise an alert each.",
+        "Two jobs with a rule that tells each telling record by itself; so many of the records raise an alert each.",
     );
     let with = |alerts| Recipe { alerts, ..bench.recipe() };
     let corpora = [
@@ -256,7 +277,8 @@ pub(super) fn alerts(bench: &Bench) -> Result<()> {
         ("0.1 %", bench.ordinary()?),
         ("5 %", bench.corpus("noisy", &with(50_000))?),
     ];
-    let contenders = corpora.each_ref().map(|(_, corpus)| Contender::replay(corpus, 2));
+    let telling = bench.telling()?;
+    let contenders = corpora.each_ref().map(|(_, corpus)| Contender::replay(corpus, 2).with_rules(&telling));
     let samples = bench.race(&contenders)?;
     let mut table = Table::new(&["alerts", "meant", "raised", "records/s", "speed to none", "peak MB", ""]);
     for (((name, corpus), contender), sample) in corpora.iter().zip(&contenders).zip(&samples) {
