@@ -105,7 +105,7 @@ fn lines(folder: &Path, sink: &str) -> Vec<String> {
 
 /// Waits until a file sink has so many lines.
 async fn until(folder: &Path, sink: &str, count: usize) {
-    for _ in 0..5_000 {
+    for _ in 0..1_000 {
         if lines(folder, sink).len() >= count {
             return;
         }
