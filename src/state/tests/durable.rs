@@ -75,6 +75,11 @@ impl<'f> Run<'f> {
     }
 }
 
+/// What is awaited must come soon.
+async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it comes soon")
+}
+
 const ONE: [(&str, Level, bool); 1] = [("a", Level::Low, true)];
 
 fn object(key: &str) -> DoneObject {
@@ -141,9 +146,9 @@ async fn a_full_outbox_is_told_until_there_is_room() {
     for number in 0..10 {
         run.state.commit(vec![alert(number, Level::High)]).await;
     }
-    run.room.wait_for(|room| *room == Health::Down).await.unwrap();
+    soon(run.room.wait_for(|room| *room == Health::Down)).await.unwrap();
     std::fs::remove_dir(&blocked).unwrap();
-    run.room.wait_for(|room| *room == Health::Up).await.unwrap();
+    soon(run.room.wait_for(|room| *room == Health::Up)).await.unwrap();
     run.until("a", 10).await;
     run.stop().await;
 }
@@ -181,15 +186,15 @@ async fn dead_objects_are_listed_and_tried_again() {
     };
     assert_eq!(listed(&graveyard), [(2, "cut short".into(), false), (3, "damaged".into(), false)]);
     assert_eq!(graveyard.retry(&[3, 9]).unwrap(), [9]);
-    let wanted = run.wanted.wait_for(|wanted| !wanted.is_empty()).await.unwrap().clone();
+    let wanted = soon(run.wanted.wait_for(|wanted| !wanted.is_empty())).await.unwrap().clone();
     assert_eq!(*wanted, [Wanted { number: 3, object: dead_object("k", "damaged") }]);
 
     // The wish outlives a restart, and ends with success.
     run.stop().await;
     let mut run = Run::start(folder.path(), &ONE, &by);
-    run.wanted.wait_for(|wanted| wanted.len() == 1).await.unwrap();
+    soon(run.wanted.wait_for(|wanted| wanted.len() == 1)).await.unwrap();
     assert_eq!(run.state.commit(End::Done(object("k"))).await, Settled::Final);
-    run.wanted.wait_for(|wanted| wanted.is_empty()).await.unwrap();
+    soon(run.wanted.wait_for(|wanted| wanted.is_empty())).await.unwrap();
     // Whatever is dead and done is dead no more, however often it is told.
     assert_eq!(run.state.commit(End::Dead(dead_object("k", "missing"))).await, Settled::Final);
     assert_eq!(run.state.commit(End::Done(object("k"))).await, Settled::Final);
