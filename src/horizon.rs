@@ -1,6 +1,6 @@
 //! Up to when events are no longer awaited: the watermark of the detections over more than one event.
 //!
-//! It lies by the *lateness* behind the latest event that was hit, and behind the oldest message that is being dealt with or came
+//! It lies by the *lateness* behind the latest event that was seen, and behind the oldest message that is being dealt with or came
 //! lately: while a queue works off a backlog, more of that time is still to come. Files say nothing of their time; while
 //! any of them is under way the watermark stays where it is, so that an archive may be read in any order. It never goes
 //! back, whatever a clock does.
@@ -31,7 +31,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Known {
-    /// The time of the latest event that was hit.
+    /// The time of the latest event that was seen.
     latest: Option<Timestamp>,
     /// When the messages in flight were sent, and how many of each time there are.
     in_flight: BTreeMap<Timestamp, usize>,
@@ -51,7 +51,7 @@ pub struct Hold {
 }
 
 impl Horizon {
-    /// A watermark that lies this far behind, and before all times as long as nothing was hit.
+    /// A watermark that lies this far behind, and before all times as long as nothing was seen.
     #[must_use]
     pub fn new(lateness: Duration) -> Self {
         let known = Known {
@@ -80,7 +80,7 @@ impl Horizon {
         Hold { horizon: self.clone(), sent_at }
     }
 
-    /// An event of this time was hit.
+    /// An event of this time was seen.
     pub fn reaches(&self, time: Timestamp) {
         let mut known = self.known();
         known.latest = known.latest.max(Some(time));
@@ -164,7 +164,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_lies_behind_the_latest_event_and_the_clock() {
         let horizon = horizon();
-        assert_eq!(horizon.watermark(at(1000)), Timestamp::MIN, "nothing was hit");
+        assert_eq!(horizon.watermark(at(1000)), Timestamp::MIN, "nothing was seen");
         let cases = [
             (500, 1000, 440),
             (400, 1000, 440),

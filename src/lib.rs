@@ -70,7 +70,7 @@
 //! | aws | alert, announce, clock, config, fetch, intake, metrics |
 //! | admin | intake, ledger, metrics |
 //! | ration | nothing |
-//! | pipeline | alert, announce, clock, decode, detect, fetch, horizon, intake, metrics, ration, state, worker |
+//! | pipeline | alert, announce, clock, decode, detect, event, fetch, horizon, intake, metrics, ration, state, worker |
 //! | replay | alert, announce, decode, detect, event, fetch, folder, sigma, worker |
 //! | seed | detect, replay, state, worker |
 //! | daemon | admin, alert, aws, clock, config, fetch, folder, horizon, intake, ledger, metrics, pipeline, reload, replay, retry, rulebook, seed, sigma, state, watch, worker |

@@ -19,6 +19,7 @@ use crate::alert::{Alert, AlertId, Origin, OriginKind};
 use crate::announce::{Class, Delivery, Disposition, Item, ObjectRef};
 use crate::clock::Clock;
 use crate::detect::{Evidence, Hit};
+use crate::event::EventTimes;
 use crate::fetch::{FetchError, Fetched, ObjectStore, retry_after};
 use crate::horizon::{Hold, Horizon};
 use crate::intake::{Announcer, Intake, Reservation, Source};
@@ -40,6 +41,8 @@ const MOST_PORTIONS: usize = 4;
 const MOST_SEEN: usize = 1 << 20;
 /// Receives after which an object that cannot be read is left to the dead-letter queue.
 const MOST_RECEIVES: u32 = 5;
+/// Of how many records of an object the time of one is looked at.
+const TIMED: u64 = 64;
 
 /// What all lines of the program share.
 #[derive(Debug)]
@@ -478,15 +481,19 @@ struct Portions {
     seen: HashSet<AlertId>,
     /// What becomes of the object, told with its last portion.
     end: Option<End>,
-    /// The time of the latest event that was hit.
+    /// The time of the latest event that was hit, or that told how far the stream has come.
     latest: Option<jiff::Timestamp>,
+    /// Tells that of records that nothing hits; none where nobody waits for time to pass.
+    times: Option<EventTimes>,
 }
 
 impl Portions {
     fn new(shared: Arc<Shared>, ready: mpsc::UnboundedSender<Portion>) -> Self {
         let (turns, inspection) = (Arc::new(Semaphore::new(MOST_PORTIONS)), shared.current.inspection());
         let (alerts, evidence, seen) = (Vec::new(), Vec::new(), HashSet::new());
-        Self { shared, ready, turns, inspection, alerts, evidence, bytes: 0, seen, end: None, latest: None }
+        let times = (!inspection.detections.feeds().is_empty()).then(EventTimes::default);
+        let (bytes, end, latest) = (0, None, None);
+        Self { shared, ready, turns, inspection, alerts, evidence, bytes, seen, end, latest, times }
     }
 
     fn inspection(&self) -> Arc<Inspection> {
@@ -514,6 +521,14 @@ impl Portions {
 }
 
 impl Listener for Portions {
+    fn record(&mut self, record: &[u8], origin: &Origin<'_>) {
+        if let Some(times) = &mut self.times
+            && origin.index.is_multiple_of(TIMED)
+        {
+            self.latest = self.latest.max(times.of(record));
+        }
+    }
+
     fn wants(&mut self, hit: &Hit<'_>) -> bool {
         self.latest = self.latest.max(hit.event.time());
         // Beyond that the state alone notices.

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::evaluate::holds_alone;
+use super::further::{self, Further};
 use super::need::{Anchor, Demand, Leaf, Need, Reach, Sharpness, is_frequent};
-use super::table::{Memo, Table, Texts};
-use crate::event::{FieldPath, Keys, Others, Place, Raw, Record, Scalar, Sightings};
+use super::table::{Lately, Table, Texts};
+use crate::event::{FieldPath, Keys, Others, Place, Raw, Record, Scalar};
 use crate::sigma::Condition;
 
 /// The number of a detection.
@@ -30,7 +31,7 @@ pub(super) struct Index {
     /// Detections whose demand may not be seen because CloudTrail left it out.
     omissible: Vec<Number>,
     /// What else each detection demands.
-    further: Vec<Vec<Look>>,
+    further: Further,
     /// Tells its buffers from those of another index.
     identity: Arc<()>,
 }
@@ -38,13 +39,13 @@ pub(super) struct Index {
 /// Buffers that are used for one record after the other.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
-    /// What a further demand has seen.
-    seen: Sightings,
+    further: further::Buffers,
     /// Where values begin that only parsing can tell, the first of each table.
     unclear: Vec<(usize, usize)>,
     /// Places of fields that must be known exactly, by table.
     exact: Vec<(usize, Place)>,
-    memos: Vec<Memo>,
+    /// By table.
+    lately: Vec<Lately>,
     owner: Option<Arc<()>>,
 }
 
@@ -71,12 +72,13 @@ const NAME: usize = 0;
 
 /// The members of a container that was omitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Omission {
+pub(super) enum Omission {
     Omitted,
     Reason,
 }
 
-const OMISSIONS: [(&str, Omission); 2] = [("omitted", Omission::Omitted), ("reason", Omission::Reason)];
+pub(super) const OMISSIONS: [(&str, Omission); 2] =
+    [("omitted", Omission::Omitted), ("reason", Omission::Reason)];
 
 /// By what the index excludes records for a detection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,15 +121,12 @@ impl Index {
         }
         candidates.sort_unstable();
         candidates.dedup();
-        candidates.retain(|&number| {
-            let mut further = self.further[number as usize].iter();
-            further.all(|look| look.may_hold(record.bytes, &mut buffers.seen, &mut buffers.exact))
-        });
+        self.further.narrow(record, &mut buffers.further, candidates);
     }
 
     /// What the sharpest demands leave; none if the record must be looked at in full.
     fn gather(&self, record: Record<'_>, buffers: &mut Buffers, candidates: &mut Vec<Number>) -> Option<()> {
-        let Buffers { unclear, exact, memos, .. } = buffers;
+        let Buffers { unclear, exact, lately, .. } = buffers;
         let Record { bytes: record, seen } = record;
         let places = seen.places().ok()?;
         unclear.clear();
@@ -151,7 +150,7 @@ impl Index {
                         begin_earlier(unclear, table, record.len() - rest.len());
                     }
                     (Use::Table(table, Reach::Loose), _) => {
-                        self.tables[table].look_up(value, &mut memos[table], candidates);
+                        self.tables[table].look_up(value, &mut lately[table], candidates);
                     }
                 }
             }
@@ -171,7 +170,7 @@ impl Index {
             match Known::of(number, exact, record) {
                 Known::Absent => table.look_up_absent(candidates),
                 Known::Value(Raw::Other(rest)) => table.look_up_unclear(rest, candidates),
-                Known::Value(value) => table.look_up(value, &mut memos[number], candidates),
+                Known::Value(value) => table.look_up(value, &mut lately[number], candidates),
                 Known::Not => table.every(candidates),
             }
         }
@@ -265,13 +264,14 @@ impl Buffers {
     fn belong_to(&mut self, index: &Index) {
         if !self.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, &index.identity)) {
             self.owner = Some(Arc::clone(&index.identity));
-            self.memos = index.tables.iter().map(Table::memo).collect();
+            self.lately = index.tables.iter().map(|_| Lately::default()).collect();
+            self.further = index.further.buffers();
         }
     }
 }
 
 impl Omission {
-    fn may_be_told(self, value: Raw<'_>) -> bool {
+    pub(super) fn may_be_told(self, value: Raw<'_>) -> bool {
         match (self, value) {
             (_, Raw::Other(_)) => true,
             (Omission::Omitted, Raw::Text(text) | Raw::Literal(text)) => text == b"true",
@@ -314,65 +314,6 @@ impl Leaf {
     }
 }
 
-/// A further demand of a detection, all of whose anchors ask for one field.
-#[derive(Debug)]
-struct Look {
-    asked: Asked,
-    reach: Reach,
-    leaves: Vec<Leaf>,
-}
-
-/// Anchors that are worth being looked at one by one.
-const MOST_LEAVES: usize = 16;
-
-impl Look {
-    fn new(demand: &Demand) -> Option<Self> {
-        let (path, reach) = demand.field()?;
-        let leaves: Vec<Leaf> = demand.0.iter().filter_map(Anchor::leaf).cloned().collect();
-        if leaves.len() > MOST_LEAVES {
-            return None;
-        }
-        let mut asked = Asked::default();
-        asked.path(path, Use::Table(0, reach));
-        if demand.0.iter().any(Anchor::may_be_omitted) {
-            asked.omissions();
-        }
-        Some(Self { asked, reach, leaves })
-    }
-
-    fn may_hold(&self, record: &[u8], seen: &mut Sightings, exact: &mut Vec<(usize, Place)>) -> bool {
-        // A record with escapes has been looked at in full.
-        self.asked.keys.find_plain(record, seen);
-        let Ok(places) = seen.places() else { return true };
-        exact.clear();
-        for place in places {
-            let value = place.value(record);
-            let holds = |what: &Use| match *what {
-                Use::Omission(omission) => omission.may_be_told(value),
-                Use::Table(_, Reach::Loose) => self.holds(Some(value)),
-                Use::Table(..) | Use::Name => false,
-            };
-            let uses = &self.asked.uses[place.key];
-            if uses.iter().any(holds) {
-                return true;
-            }
-            if uses.contains(&Use::Table(0, Reach::Exact)) && !place.is_prefixed {
-                exact.push((0, *place));
-            }
-        }
-        self.reach == Reach::Exact
-            && match Known::of(0, exact, record) {
-                Known::Absent => self.holds(None),
-                Known::Value(value) => self.holds(Some(value)),
-                Known::Not => true,
-            }
-    }
-
-    fn holds(&self, value: Option<Raw<'_>>) -> bool {
-        self.leaves.iter().any(|leaf| leaf.may_hold(value))
-    }
-}
-
 /// Gathers what goes into an index.
 #[derive(Debug, Default)]
 struct Builder {
@@ -384,7 +325,7 @@ struct Builder {
     tables: BTreeMap<(String, Reach), usize>,
     leaves: Vec<(Reach, Vec<(Number, Leaf)>)>,
     texts: HashMap<String, Vec<Number>>,
-    further: Vec<Vec<Look>>,
+    further: further::Builder,
 }
 
 impl Builder {
@@ -396,7 +337,7 @@ impl Builder {
             Some(Demand(anchors)) => anchors.into_iter().for_each(|anchor| self.anchor(number, anchor)),
             None => self.always.push(number),
         }
-        self.further.push(demands.filter_map(|demand| Look::new(&demand)).collect());
+        self.further.add(demands);
     }
 
     fn anchor(&mut self, number: Number, anchor: Anchor) {
@@ -434,7 +375,7 @@ impl Builder {
             tables,
             texts: Texts::new(self.texts),
             omissible: self.omissible,
-            further: self.further,
+            further: self.further.build(),
             identity: Arc::default(),
         }
     }

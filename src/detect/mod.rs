@@ -7,7 +7,9 @@
 
 mod change;
 mod evaluate;
+mod further;
 mod index;
+mod memo;
 mod need;
 mod table;
 mod trace;

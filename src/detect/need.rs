@@ -26,7 +26,7 @@ pub(super) enum Anchor {
 }
 
 /// How exactly the values of a field must be known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Reach {
     /// It suffices that the value is among those that stand behind the field's last key.
     Loose,
@@ -74,16 +74,14 @@ pub(super) enum Sharpness {
 
 impl Need {
     pub(super) fn of(condition: &Condition) -> Self {
-        let selections: Vec<Expression> =
-            condition.selections.iter().map(|(_, expression)| expression.clone()).collect();
-        let mut need = Need::of_expression(&condition.root, false, &selections);
+        let mut need = Need::of_expression(&condition.root, false, &condition.selections);
         need.0.sort_by_key(Demand::rank);
         need.0.truncate(MOST_DEMANDS);
         need
     }
 
     /// Of an expression, or with `negated` of its opposite.
-    fn of_expression(expression: &Expression, negated: bool, selections: &[Expression]) -> Self {
+    fn of_expression(expression: &Expression, negated: bool, selections: &[(String, Expression)]) -> Self {
         let each = |parts: &[Expression]| -> Vec<Need> {
             parts.iter().map(|part| Need::of_expression(part, negated, selections)).collect()
         };
@@ -96,9 +94,11 @@ impl Need {
             (Expression::Any(parts) | Expression::AtLeast(1.., parts), false)
             | (Expression::All(parts), true) => each(parts).into_iter().reduce(Need::or).unwrap_or_default(),
             (Expression::Not(inner), _) => Need::of_expression(inner, !negated, selections),
-            (Expression::Selection(index), _) => selections
-                .get(*index)
-                .map_or_else(Need::default, |selection| Need::of_expression(selection, negated, selections)),
+            (Expression::Selection(index), _) => {
+                selections.get(*index).map_or_else(Need::default, |(_, selection)| {
+                    Need::of_expression(selection, negated, selections)
+                })
+            }
             // Scalars only, whose text stands in the record as it is.
             (Expression::Keyword(globs), false) => match one_each(globs, |text| fragment(text, MIN_TEXT)) {
                 Some(texts) => Need(vec![Demand(vec![Anchor::Anywhere(texts)])]),

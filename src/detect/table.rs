@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::BuildHasher;
 use std::net::IpAddr;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
@@ -11,6 +10,7 @@ use ipnet::IpNet;
 use regex::{Regex, RegexSet};
 
 use super::index::Number;
+use super::memo::{Memo, Remembered};
 use super::need::{Leaf, Reach, longest_parts, plain_parts};
 use crate::event::Raw;
 use crate::sigma::Test;
@@ -45,25 +45,12 @@ pub(super) struct Texts {
     numbers: Vec<Vec<Number>>,
 }
 
-/// What a table said of values lately; a value replaces an older one.
-#[derive(Debug)]
-pub(super) struct Memo {
-    slots: Vec<Slot>,
+/// What a table said of values lately.
+#[derive(Debug, Default)]
+pub(super) struct Lately {
+    said: Memo<Vec<Number>>,
     lower: Vec<u8>,
 }
-
-#[derive(Debug, Clone)]
-struct Slot {
-    /// The length of the text; none for an empty slot.
-    length: Option<u8>,
-    literal: bool,
-    text: [u8; LONGEST],
-    numbers: Vec<Number>,
-}
-
-/// Values beyond this length are not remembered, and as many are as there are slots.
-const LONGEST: usize = 126;
-const SLOTS: usize = 1 << 10;
 
 impl Table {
     /// A table of these leaves.
@@ -130,26 +117,27 @@ impl Table {
     }
 
     /// Adds what a value may mean.
-    pub(super) fn look_up(&self, value: Raw<'_>, memo: &mut Memo, candidates: &mut Vec<Number>) {
-        let (text, literal) = match value {
-            Raw::Text(text) => (text, false),
-            Raw::Literal(text) => (text, true),
+    pub(super) fn look_up(&self, value: Raw<'_>, lately: &mut Lately, candidates: &mut Vec<Number>) {
+        let text = match value {
+            Raw::Text(text) | Raw::Literal(text) => text,
             Raw::Other(rest) => return self.look_up_unclear(rest, candidates),
         };
         if self.has_words_only() {
-            return self.look_up_word(text, memo, candidates);
+            return self.look_up_word(text, &mut lately.lower, candidates);
         }
-        let Some(slot) = Memo::slot(text) else { return self.look_up_all(value, text, memo, candidates) };
-        if !memo.slots[slot].holds(text, literal) {
-            let before = candidates.len();
-            self.look_up_all(value, text, memo, candidates);
-            return memo.slots[slot].fill(text, literal, &candidates[before..]);
+        match lately.said.of(value) {
+            Some(Remembered::Known(numbers)) => candidates.extend(&*numbers),
+            Some(Remembered::New(numbers)) => {
+                numbers.clear();
+                self.look_up_all(value, text, &mut lately.lower, numbers);
+                candidates.extend(&*numbers);
+            }
+            None => self.look_up_all(value, text, &mut lately.lower, candidates),
         }
-        candidates.extend(&memo.slots[slot].numbers);
     }
 
-    fn look_up_all(&self, value: Raw<'_>, text: &[u8], memo: &mut Memo, candidates: &mut Vec<Number>) {
-        self.look_up_word(text, memo, candidates);
+    fn look_up_all(&self, value: Raw<'_>, text: &[u8], lower: &mut Vec<u8>, candidates: &mut Vec<Number>) {
+        self.look_up_word(text, lower, candidates);
         if let Some(parts) = &self.parts {
             parts.search(text, candidates);
         }
@@ -161,14 +149,14 @@ impl Table {
         candidates.extend(holding.map(|(number, _)| number));
     }
 
-    fn look_up_word(&self, text: &[u8], memo: &mut Memo, candidates: &mut Vec<Number>) {
+    fn look_up_word(&self, text: &[u8], lower: &mut Vec<u8>, candidates: &mut Vec<Number>) {
         if text.len() > self.longest_word {
             return;
         }
-        memo.lower.clear();
-        memo.lower.extend_from_slice(text);
-        memo.lower.make_ascii_lowercase();
-        candidates.extend(self.words.get(&*memo.lower).into_iter().flatten());
+        lower.clear();
+        lower.extend_from_slice(text);
+        lower.make_ascii_lowercase();
+        candidates.extend(self.words.get(&**lower).into_iter().flatten());
     }
 
     fn look_up_network(&self, text: &str, candidates: &mut Vec<Number>) {
@@ -209,12 +197,6 @@ impl Table {
             && self.parts.is_none()
             && self.networks.is_empty()
             && self.patterns.numbers.is_empty()
-    }
-
-    /// What goes with this table.
-    pub(super) fn memo(&self) -> Memo {
-        let slots = if self.has_words_only() { 0 } else { SLOTS };
-        Memo { slots: vec![Slot::EMPTY; slots], lower: Vec::new() }
     }
 }
 
@@ -316,30 +298,5 @@ impl Texts {
                 }
             }
         }
-    }
-}
-
-impl Memo {
-    /// The only slot in which a value may be; none for one that is too long.
-    fn slot(text: &[u8]) -> Option<usize> {
-        let hash = FixedState::default().hash_one(text);
-        #[expect(clippy::cast_possible_truncation, reason = "only the lower bits are asked for")]
-        (text.len() <= LONGEST).then_some(hash as usize % SLOTS)
-    }
-}
-
-impl Slot {
-    const EMPTY: Self = Self { length: None, literal: false, text: [0; LONGEST], numbers: Vec::new() };
-
-    fn holds(&self, text: &[u8], literal: bool) -> bool {
-        self.length.is_some_and(|length| self.text[..usize::from(length)] == *text) && self.literal == literal
-    }
-
-    fn fill(&mut self, text: &[u8], literal: bool, numbers: &[Number]) {
-        self.length = u8::try_from(text.len()).ok();
-        self.text[..text.len()].copy_from_slice(text);
-        self.literal = literal;
-        self.numbers.clear();
-        self.numbers.extend_from_slice(numbers);
     }
 }

@@ -18,6 +18,7 @@ mod outcome;
 mod parse;
 mod path;
 mod target;
+mod time;
 mod tokens;
 mod value;
 
@@ -33,6 +34,7 @@ pub use outcome::Outcome;
 pub use parse::{MAX_DEPTH, Parser, Undecodable};
 pub use path::FieldPath;
 pub use target::Target;
+pub use time::EventTimes;
 use tokens::compact;
 pub use tokens::{Token, Tokens};
 pub use value::{Kind, Number, Scalar, Value};

@@ -46,25 +46,32 @@ pub(super) struct Gathering<'p> {
     rows: Vec<Row>,
     bytes: usize,
     untimed: u64,
+    /// The last event with a text, by its number in the object, and where that is.
+    last: Option<(u64, Box<str>)>,
     handed_over: io::Result<()>,
 }
 
 impl<'p> Gathering<'p> {
     pub(super) fn new(pile: &'p Mutex<Pile>, task: usize) -> Self {
-        Self { pile, task, rows: Vec::new(), bytes: 0, untimed: 0, handed_over: Ok(()) }
+        Self { pile, task, rows: Vec::new(), bytes: 0, untimed: 0, last: None, handed_over: Ok(()) }
     }
 
     pub(super) fn untimed(&mut self) {
         self.untimed += 1;
     }
 
-    /// Where the text about an event can be found.
+    /// Where the text about an event can be found; an event that feeds several detections has but one.
     pub(super) fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
+        if let Some((_, place)) = self.last.as_ref().filter(|(index, _)| *index == origin.index) {
+            return place.clone();
+        }
         let text = alert::bare_excerpt(event, origin);
-        lock(self.pile).texts.push(&text).unwrap_or_else(|error| {
+        let place = lock(self.pile).texts.push(&text).unwrap_or_else(|error| {
             self.handed_over = Err(error);
             Box::default()
-        })
+        });
+        self.last = Some((origin.index, place.clone()));
+        place
     }
 
     pub(super) fn push(&mut self, record: u64, evidence: &Evidence) {

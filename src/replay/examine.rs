@@ -7,12 +7,12 @@ use std::sync::Mutex;
 use super::comparison::{Pair, Sides, Span};
 use super::evidence::{Gathering, Pile};
 use super::spool::Spool;
-use super::window::{EventTimes, Glimpse};
+use super::window::Glimpse;
 use super::{Found, Outcome, Sets, Window};
 use crate::alert::{Alert, Origin, OriginKind};
 use crate::decode::Limits;
 use crate::detect::{Evidence, Hit};
-use crate::event::Event;
+use crate::event::{Event, EventTimes};
 use crate::fetch::Body;
 use crate::worker::{Examined, Inspection, Listener, Tally, Worker};
 

@@ -82,6 +82,11 @@ fn is_mark(line: &str, mark: &str) -> bool {
     line.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
+/// The line breaks in a text; to YAML a carriage return by itself is one, too.
+fn breaks(text: &str) -> usize {
+    text.matches(['\n', '\r']).count() - text.matches("\r\n").count()
+}
+
 fn has_content(line: &str) -> bool {
     let line = line.trim_start();
     !line.is_empty() && !line.starts_with(['#', '%'])
@@ -93,7 +98,7 @@ impl Document<'_> {
         let mut reader = Reader {
             parser: Parser::new_from_str(self.text),
             first_line: self.line,
-            last_line: self.line + self.text.trim_end().lines().count().saturating_sub(1),
+            last_line: self.line + breaks(self.text.trim_end()),
             anchors: HashMap::new(),
             nodes: 0,
             aliased: 0,
@@ -133,7 +138,7 @@ impl<'f> Reader<'f> {
     }
 
     fn node(&mut self, event: Event<'f>, span: Span, depth: usize) -> Result<Node, YamlError> {
-        let line = self.first_line + span.start.line().saturating_sub(1);
+        let line = (self.first_line + span.start.line().saturating_sub(1)).min(self.last_line);
         let refuse = |message: &str| Err(YamlError { line, message: message.to_owned() });
         self.nodes += 1;
         if self.nodes > MAX_NODES {

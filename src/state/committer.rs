@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -95,8 +94,6 @@ pub struct Committer {
     committed: Option<Instant>,
     /// When the state last forgot.
     forgot: Option<Instant>,
-    /// A time, and since when: a clock that is set forwards must not make the state forget.
-    started: (Timestamp, Instant),
     metrics: Metrics,
     clock: Clock,
 }
@@ -143,7 +140,6 @@ impl Opened {
         // What waits here is bounded by what is in flight.
         let (sender, inbox) = mpsc::unbounded_channel();
         let (wanted, _) = watch::channel(Arc::default());
-        let started = (clock.now(), Instant::now());
         let committer = Committer {
             inbox,
             reports,
@@ -156,7 +152,6 @@ impl Opened {
             has_dead: true,
             committed: None,
             forgot: None,
-            started,
             metrics,
             clock,
         };
@@ -387,10 +382,7 @@ impl Committer {
             return Ok(());
         }
         self.forgot = Some(Instant::now());
-        let (time, since) = self.started;
-        let now =
-            time.saturating_add(SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::ZERO));
-        let evicted = self.disk.forget(now.unwrap_or(time))?;
+        let evicted = self.disk.forget(self.clock.now())?;
         self.metrics.evicted("alert-ids", evicted as u64);
         Ok(())
     }

@@ -170,6 +170,17 @@ fn windows_over_several_files_are_told_at_once_and_counted_to_their_end() {
 }
 
 #[test]
+fn time_goes_on_where_nothing_is_hit() {
+    let mut fixture = Fixture::start(&[], &[]);
+    let failures = ["10:00", "10:01", "10:02", "10:03", "10:04", "10:05"].map(|time| failed(time, "ann"));
+    fixture.write("a.json.gz", &failures);
+    fixture.tells("updated", &[("brute-force", 1, 5)]);
+    fixture.write("b.json.gz", &[record("13:00", "ann", r#""eventName":"ListBuckets""#)]);
+    fixture.tells("updated", &[("brute-force", 1, 5), ("brute-force", 2, 6), ("lonely", 1, 6)]);
+    fixture.daemon.stop();
+}
+
+#[test]
 fn an_archive_raises_what_a_replay_of_it_raises() {
     // In the order of their names, the files go back and forth in time.
     let hour = |number: u32| (number * 7) % 17;

@@ -19,7 +19,7 @@ use crate::sigma::{Correlation, CorrelationKind, Logic, Number, Rule, Seen};
 /// The feeds of a set of rules.
 #[derive(Debug, Default)]
 pub struct Feeds {
-    numbers: HashMap<String, u32>,
+    numbers: HashMap<String, u32, foldhash::fast::RandomState>,
     rules: Vec<Vec<Feed>>,
     /// Each before those that see its firing points.
     pub(super) asks: Vec<Ask>,

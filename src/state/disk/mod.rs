@@ -11,7 +11,7 @@ mod schema;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -166,6 +166,8 @@ pub(super) struct Disk {
     _place: Place,
     /// Changes when another connection has written.
     seen: Option<i64>,
+    /// The age of the state when something was first written, and since when that is.
+    begun: Option<(i64, Instant)>,
 }
 
 /// An alert that a sink has still to take.
@@ -192,7 +194,7 @@ impl Disk {
         let place = Place::take(folder, wait)?;
         let path = place.database();
         let connection = schema::open(&path)?;
-        Ok(Self { connection, path, _place: place, seen: None })
+        Ok(Self { connection, path, _place: place, seen: None, begun: None })
     }
 
     /// Another connection to the same database, for looking up objects while commits are under way.

@@ -1,5 +1,7 @@
 //! What one commit writes, all of it or nothing.
 
+use std::time::Instant;
+
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -52,17 +54,17 @@ impl Disk {
         names: &[&'s str],
         sinks: impl Fn(&Alert) -> Vec<&'s str>,
     ) -> rusqlite::Result<Written> {
+        let (at, age) = (now.as_second(), self.age(now)?);
         let transaction = self.connection.transaction()?;
-        let at = now.as_second();
         for object in &plan.objects {
             let mut insert =
                 transaction.prepare_cached("INSERT INTO object VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
-            insert.execute(params![&object.id.0[..], at])?;
+            insert.execute(params![&object.id.0[..], age])?;
             if plan.has_dead {
                 dead::exhume(&transaction, &object.bucket, &object.key, object.version.as_deref())?;
             }
         }
-        let raise = |alert| raise(&transaction, alert, at, &sinks);
+        let raise = |alert| raise(&transaction, alert, age, &sinks);
         let raised = plan.alerts.iter().map(raise).collect::<Result<_, _>>()?;
         for change in &plan.changes {
             apply(&transaction, change)?;
@@ -79,10 +81,25 @@ impl Disk {
         Ok(Written { raised, settled })
     }
 
+    /// The time by which objects and ids grow old, in seconds. It goes on from where it was when something was last
+    /// remembered, and only while the program runs: a clock that is set forwards makes nothing be forgotten.
+    fn age(&mut self, now: Timestamp) -> rusqlite::Result<i64> {
+        let (begun, since) = match self.begun {
+            Some(begun) => begun,
+            None => {
+                let newest = "SELECT max(at) FROM (SELECT max(at) AS at FROM object UNION ALL SELECT max(at) FROM raised)";
+                let newest: Option<i64> = self.connection.query_row(newest, [], |row| row.get(0))?;
+                let now = now.as_second();
+                *self.begun.insert((newest.unwrap_or(now).min(now), Instant::now()))
+            }
+        };
+        Ok(begun.saturating_add_unsigned(since.elapsed().as_secs()))
+    }
+
     /// Forgets objects and alert ids that are too old, and ids beyond the bound; answers how many of the latter.
     pub(in crate::state) fn forget(&mut self, now: Timestamp) -> rusqlite::Result<usize> {
+        let before = self.age(now)? - REMEMBERED.as_secs();
         let transaction = self.connection.transaction()?;
-        let before = now.as_second() - REMEMBERED.as_secs();
         for table in ["object", "raised"] {
             let key = if table == "object" { "id" } else { "id, revision" };
             transaction.execute(

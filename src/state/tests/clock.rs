@@ -7,11 +7,12 @@ use super::*;
 /// Days by which the clock is wrong, one after the other.
 const JUMPS: [i64; 6] = [0, 400, -400, 40, -1, 0];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_jumps_makes_nothing_come_twice_or_not_at_all() {
-    let (folder, by, metrics) = (tempfile::tempdir().unwrap(), inspection("other"), Metrics::default());
-    let days = Arc::new(AtomicI64::new(0));
-    let wrong = Arc::clone(&days);
+/// Days by which it is wrong from the start, in one run after the other.
+const STARTS: [i64; 5] = [400, 400, -400, 800, 0];
+
+/// A state in a folder, with one sink, by a clock that is wrong by some days.
+fn run(folder: &Path, days: &Arc<AtomicI64>) -> (State, tokio::task::JoinHandle<()>) {
+    let (metrics, wrong) = (Metrics::default(), Arc::clone(days));
     let right: Timestamp = "2026-03-01T10:00:00Z".parse().unwrap();
     let clock =
         Clock::from_fn(move || right + SignedDuration::from_hours(24 * wrong.load(Ordering::Relaxed)));
@@ -21,26 +22,46 @@ async fn a_clock_that_jumps_makes_nothing_come_twice_or_not_at_all() {
         min_level: Level::Low,
         required: true,
         updates: false,
-        target: SinkTarget::File(folder.path().join("a")),
+        target: SinkTarget::File(folder.join("a")),
     };
     let cancel = CancellationToken::new();
     let (handle, sender) =
         Sender::open(0, settings, reports, cancel.clone(), metrics.clone(), clock.clone()).unwrap();
     tokio::spawn(sender.run(cancel.clone()));
     let horizon = Horizon::new(Duration::from_hours(1));
-    let opened = open(&folder.path().join("state"), Duration::ZERO, by, horizon, metrics.clone()).unwrap();
+    let state = folder.join("state");
+    let opened = open(&state, Duration::ZERO, inspection("other"), horizon, metrics.clone()).unwrap();
     let (state, committer) = opened.owner(vec![handle], receiver, 1 << 30, metrics, clock).unwrap();
-    let committer = tokio::spawn(committer.run(cancel));
-    for (number, jump) in (1..).zip(JUMPS) {
-        days.store(jump, Ordering::Relaxed);
-        for _ in 0..2 {
-            let alerts = vec![alert(0, Level::High), alert(number, Level::High)];
-            assert_eq!(state.commit(alerts).await, Settled::Final);
+    (state, tokio::spawn(committer.run(cancel)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_makes_nothing_come_twice_or_not_at_all() {
+    let (folder, days) = (tempfile::tempdir().unwrap(), Arc::new(AtomicI64::new(0)));
+    let mut numbers = 1..;
+    let mut steps = |state: State, jumps: Vec<i64>, days: Arc<AtomicI64>| {
+        let steps: Vec<_> = jumps.into_iter().zip(&mut numbers).collect();
+        async move {
+            for (jump, number) in steps {
+                days.store(jump, Ordering::Relaxed);
+                for _ in 0..2 {
+                    let alerts = vec![alert(0, Level::High), alert(number, Level::High)];
+                    assert_eq!(state.commit(alerts).await, Settled::Final);
+                }
+            }
         }
-    }
-    drop(state);
+    };
+    let (state, committer) = run(folder.path(), &days);
+    steps(state, JUMPS.to_vec(), Arc::clone(&days)).await;
     committer.await.unwrap();
+    for start in STARTS {
+        days.store(start, Ordering::Relaxed);
+        let (state, committer) = run(folder.path(), &days);
+        steps(state, vec![start; 2], Arc::clone(&days)).await;
+        committer.await.unwrap();
+    }
     let lines = std::fs::read_to_string(folder.path().join("a")).unwrap();
-    let expected: String = (0..=JUMPS.len()).map(|number| format!("{{\"n\":{number}}}\n")).collect();
+    let expected: String =
+        (0..=JUMPS.len() + 2 * STARTS.len()).map(|number| format!("{{\"n\":{number}}}\n")).collect();
     assert_eq!(lines, expected);
 }

@@ -1,0 +1,231 @@
+//! What detections demand beside their sharpest demand, looked at one by one in the records that come so far.
+//!
+//! Many detections ask the same few fields. In each record a field is found once, whoever asks first; and what a
+//! test said of a value lately is remembered. Like the index, it only ever over-approximates.
+
+use std::collections::HashMap;
+
+use super::index::Number;
+use super::memo::{Memo, Remembered};
+use super::need::{Anchor, Demand, Leaf, Reach};
+use crate::event::{FieldPath, Keys, Place, Raw, Record, Sightings};
+
+/// The further demands of the detections of an index.
+#[derive(Debug, Default)]
+pub(super) struct Further {
+    /// By detection.
+    looks: Vec<Vec<Look>>,
+    fields: Vec<Field>,
+    /// The keys by which a record tells that a container was omitted.
+    omissions: Keys,
+}
+
+/// A demand, all of whose anchors ask for one field.
+#[derive(Debug)]
+struct Look {
+    field: usize,
+    /// Its number among those of the field.
+    number: usize,
+    /// Whether what it asks for may stand in a container that was omitted.
+    may_be_omitted: bool,
+}
+
+/// A field, by its last key, and what is asked of it.
+#[derive(Debug)]
+struct Field {
+    reach: Reach,
+    keys: Keys,
+    /// By number of a look: one of the leaves must hold.
+    leaves: Vec<Vec<Leaf>>,
+}
+
+/// Buffers that are used for one record after the other.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    seen: Sightings,
+    /// By field.
+    fields: Vec<State>,
+    /// The number of the record.
+    record: u64,
+    omitted: Option<bool>,
+}
+
+/// What is known of a field.
+#[derive(Debug)]
+struct State {
+    /// The record about which it is known.
+    record: u64,
+    found: Found,
+    /// Where its values stand.
+    places: Vec<Place>,
+    memo: Memo<Answers>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Absent,
+    Values,
+    /// It may be there or not, and have any value.
+    Unclear,
+}
+
+/// What the looks of a field said of a value, a bit each.
+#[derive(Debug, Default)]
+struct Answers {
+    known: Vec<u64>,
+    holds: Vec<u64>,
+}
+
+/// Anchors that are worth being looked at one by one.
+const MOST_LEAVES: usize = 16;
+const BITS: usize = u64::BITS as usize;
+
+/// Gathers further demands.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    further: Further,
+    /// By the last key of the field.
+    fields: HashMap<(String, Reach), usize>,
+}
+
+impl Builder {
+    /// Adds those of the next detection.
+    pub(super) fn add(&mut self, demands: impl Iterator<Item = Demand>) {
+        let looks = demands.filter_map(|demand| self.look(&demand)).collect();
+        self.further.looks.push(looks);
+    }
+
+    fn look(&mut self, demand: &Demand) -> Option<Look> {
+        let (path, reach) = demand.field()?;
+        let leaves: Vec<Leaf> = demand.0.iter().filter_map(Anchor::leaf).cloned().collect();
+        if leaves.len() > MOST_LEAVES {
+            return None;
+        }
+        let field = self.field(path, reach);
+        let looks = &mut self.further.fields[field].leaves;
+        looks.push(leaves);
+        let may_be_omitted = demand.0.iter().any(Anchor::may_be_omitted);
+        Some(Look { field, number: looks.len() - 1, may_be_omitted })
+    }
+
+    fn field(&mut self, path: &FieldPath, reach: Reach) -> usize {
+        let last = path.last_keys().next().expect("every path has a segment").to_owned();
+        let fields = &mut self.further.fields;
+        let field = *self.fields.entry((last, reach)).or_insert_with(|| {
+            fields.push(Field { reach, keys: Keys::default(), leaves: Vec::new() });
+            fields.len() - 1
+        });
+        fields[field].keys.add(path);
+        field
+    }
+
+    pub(super) fn build(self) -> Further {
+        let mut further = self.further;
+        super::index::OMISSIONS.iter().for_each(|(name, _)| _ = further.omissions.name(name));
+        further
+    }
+}
+
+impl Further {
+    /// Buffers that know nothing yet.
+    pub(super) fn buffers(&self) -> Buffers {
+        let state = || State { record: 0, found: Found::Absent, places: Vec::new(), memo: Memo::default() };
+        Buffers { fields: self.fields.iter().map(|_| state()).collect(), ..Buffers::default() }
+    }
+
+    /// Keeps those detections among the candidates that a record without escapes may match.
+    pub(super) fn narrow(&self, record: Record<'_>, buffers: &mut Buffers, candidates: &mut Vec<Number>) {
+        buffers.record += 1;
+        buffers.omitted = None;
+        candidates.retain(|&number| {
+            self.looks[number as usize].iter().all(|look| self.may_hold(look, record.bytes, buffers))
+        });
+    }
+
+    fn may_hold(&self, look: &Look, record: &[u8], buffers: &mut Buffers) -> bool {
+        let field = &self.fields[look.field];
+        let Buffers { seen, fields, record: number, omitted } = buffers;
+        let state = &mut fields[look.field];
+        if state.record != *number {
+            state.record = *number;
+            state.find(field, record, seen);
+        }
+        let holds = match state.found {
+            Found::Unclear => return true,
+            Found::Absent => field.holds(look.number, None),
+            Found::Values => state
+                .places
+                .iter()
+                .any(|place| field.holds_for(look.number, place.value(record), &mut state.memo)),
+        };
+        holds || look.may_be_omitted && *omitted.get_or_insert_with(|| self.may_be_omitted(record, seen))
+    }
+
+    fn may_be_omitted(&self, record: &[u8], seen: &mut Sightings) -> bool {
+        self.omissions.find_plain(record, seen);
+        let Ok(places) = seen.places() else { return true };
+        places.iter().any(|place| super::index::OMISSIONS[place.key].1.may_be_told(place.value(record)))
+    }
+}
+
+impl Field {
+    fn holds(&self, look: usize, value: Option<Raw<'_>>) -> bool {
+        self.leaves[look].iter().any(|leaf| leaf.may_hold(value))
+    }
+
+    fn holds_for(&self, look: usize, value: Raw<'_>, memo: &mut Memo<Answers>) -> bool {
+        let answers = match memo.of(value) {
+            None => return self.holds(look, Some(value)),
+            Some(Remembered::Known(answers)) => answers,
+            Some(Remembered::New(answers)) => {
+                answers.forget(self.leaves.len());
+                answers
+            }
+        };
+        answers.get(look).unwrap_or_else(|| {
+            let holds = self.holds(look, Some(value));
+            answers.set(look, holds);
+            holds
+        })
+    }
+}
+
+impl Answers {
+    fn forget(&mut self, looks: usize) {
+        [&mut self.known, &mut self.holds].into_iter().for_each(|bits| {
+            bits.clear();
+            bits.resize(looks.div_ceil(BITS), 0);
+        });
+    }
+
+    fn get(&self, look: usize) -> Option<bool> {
+        let bit = |bits: &[u64]| bits[look / BITS] >> (look % BITS) & 1 == 1;
+        bit(&self.known).then(|| bit(&self.holds))
+    }
+
+    fn set(&mut self, look: usize, holds: bool) {
+        self.known[look / BITS] |= 1 << (look % BITS);
+        self.holds[look / BITS] |= u64::from(holds) << (look % BITS);
+    }
+}
+
+impl State {
+    /// Finds the field in a record that is known to have no escapes in its keys.
+    fn find(&mut self, field: &Field, record: &[u8], seen: &mut Sightings) {
+        field.keys.find_plain(record, seen);
+        self.places.clear();
+        let Ok(places) = seen.places() else {
+            self.found = Found::Unclear;
+            return;
+        };
+        let exact = field.reach == Reach::Exact;
+        // A longer name is the name of another field.
+        self.places.extend(places.iter().filter(|place| !(exact && place.is_prefixed)));
+        self.found = match &*self.places {
+            [] if exact => Found::Absent,
+            [place] if exact && !place.is_at_top(record) => Found::Absent,
+            [_, _, ..] if exact => Found::Unclear,
+            _ => Found::Values,
+        };
+    }
+}

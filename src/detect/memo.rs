@@ -1,0 +1,102 @@
+//! What was said of values lately.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+
+use crate::event::Raw;
+
+/// Remembers something of each of the values that came last; a value replaces an older one.
+#[derive(Debug)]
+pub(super) struct Memo<T> {
+    /// None before the first value, then as many as there are slots.
+    slots: Vec<Slot<T>>,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    /// The length of the text; none for an empty slot.
+    length: Option<u8>,
+    literal: bool,
+    text: [u8; LONGEST],
+    content: T,
+}
+
+/// Values beyond this length are not remembered, and as many are as there are slots.
+const LONGEST: usize = 126;
+const SLOTS: usize = 1 << 8;
+
+impl<T> Default for Memo<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new() }
+    }
+}
+
+impl<T: Default> Memo<T> {
+    /// What is remembered of a value, to be filled in if it is new; nothing can be of one that is too long, or that
+    /// only parsing can tell.
+    pub(super) fn of(&mut self, value: Raw<'_>) -> Option<Remembered<'_, T>> {
+        let (text, literal) = match value {
+            Raw::Text(text) => (text, false),
+            Raw::Literal(text) => (text, true),
+            Raw::Other(_) => return None,
+        };
+        let length = u8::try_from(text.len()).ok().filter(|length| usize::from(*length) <= LONGEST)?;
+        if self.slots.is_empty() {
+            self.slots.resize_with(SLOTS, Slot::default);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "only the lower bits are asked for")]
+        let slot = &mut self.slots[FixedState::default().hash_one(text) as usize % SLOTS];
+        if slot.length == Some(length) && slot.literal == literal && slot.text[..text.len()] == *text {
+            return Some(Remembered::Known(&mut slot.content));
+        }
+        (slot.length, slot.literal) = (Some(length), literal);
+        slot.text[..text.len()].copy_from_slice(text);
+        Some(Remembered::New(&mut slot.content))
+    }
+}
+
+impl<T: Default> Default for Slot<T> {
+    fn default() -> Self {
+        Self { length: None, literal: false, text: [0; LONGEST], content: T::default() }
+    }
+}
+
+/// What is remembered of a value.
+#[derive(Debug)]
+pub(super) enum Remembered<'m, T> {
+    Known(&'m mut T),
+    /// Nothing yet; what was known of another value stands in its place.
+    New(&'m mut T),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_told_from_all_others() {
+        let mut memo: Memo<String> = Memo::default();
+        let texts: Vec<String> = (0..2 * SLOTS).map(|number| number.to_string()).collect();
+        for _ in 0..3 {
+            for value in
+                texts.iter().flat_map(|text| [Raw::Text(text.as_bytes()), Raw::Literal(text.as_bytes())])
+            {
+                let expected = format!("{value:?}");
+                match memo.of(value).unwrap() {
+                    Remembered::Known(content) => assert_eq!(*content, expected),
+                    Remembered::New(content) => *content = expected.clone(),
+                }
+                assert!(matches!(memo.of(value), Some(Remembered::Known(content)) if *content == expected));
+            }
+        }
+    }
+
+    #[test]
+    fn long_and_unclear_values_are_not_remembered() {
+        let mut memo: Memo<()> = Memo::default();
+        assert!(memo.of(Raw::Text(&[b'a'; LONGEST])).is_some());
+        assert!(memo.of(Raw::Text(&[b'a'; LONGEST + 1])).is_none());
+        assert!(memo.of(Raw::Other(b"[1]")).is_none());
+    }
+}
