@@ -176,7 +176,8 @@ fn time_goes_on_where_nothing_is_hit() {
     fixture.write("a.json.gz", &failures);
     fixture.tells("updated", &[("brute-force", 1, 5)]);
     fixture.write("b.json.gz", &[record("13:00", "ann", r#""eventName":"ListBuckets""#)]);
-    fixture.tells("updated", &[("brute-force", 1, 5), ("brute-force", 2, 6), ("lonely", 1, 6)]);
+    let told = [("brute-force", 1, 5), ("brute-force", 2, 6), ("lonely", 1, 1), ("lonely", 2, 6)];
+    fixture.tells("updated", &told);
     fixture.daemon.stop();
 }
 
