@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -185,7 +186,14 @@ enum Owner {
 impl Owner {
     async fn run(self, cancel: CancellationToken) {
         match self {
-            Owner::InMemory(keeper) => keeper.run(cancel).await,
+            Owner::InMemory(keeper) => {
+                // Settling many windows at once takes its time, which the async threads do not have.
+                let runtime = Handle::current();
+                let kept = spawn_blocking(move || runtime.block_on(keeper.run(cancel)));
+                if let Err(panic) = kept.await {
+                    error!(error = %panic, "the state has failed");
+                }
+            }
             Owner::OnDisk(committer) => committer.run(cancel).await,
         }
     }

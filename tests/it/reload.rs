@@ -104,6 +104,18 @@ fn a_signal_brings_the_rules_of_now() {
 }
 
 #[test]
+fn detections_over_many_events_are_those_of_now() {
+    let mut fixture = Fixture::start("", &[]);
+    let grouped = format!("{}trailhound: {{group: {{by: [actor.arn], period: 1h}}}}\n", other_rule());
+    fixture.write("rules/user.yml", grouped);
+    fixture.daemon.signal("HUP");
+    fixture.reloads("taken", 1);
+    fixture.write("logs/a.json", log(&[create_user("1"), create_user("2")]));
+    assert_eq!(fixture.last(1).0, "Somebody new");
+    assert_eq!(fixture.daemon.stop().code(), Some(143));
+}
+
+#[test]
 fn a_bad_set_leaves_the_old_one_running_and_says_everything() {
     let cases: [(Files<'_>, &[&str]); 3] = [
         (
