@@ -143,12 +143,16 @@ impl Keys {
     }
 
     /// Only texts that begin with one of these, which are in lower case, are of interest behind a key, whatever their
-    /// case. If there is but one, its place may be any at which a text begins so, whatever the key.
+    /// case. If there is but one, and the keys are few, its place may be any at which a text begins so, whatever the
+    /// key.
     pub fn limit_values(&mut self, key: usize, words: &[&[u8]], others: Others) {
+        let are_few = self.many.is_none();
         let key = &mut self.all[key];
         key.beginnings = Beginnings::new(words.iter().copied()).map(Box::new);
         key.value = match words {
-            [word, more @ ..] if others == Others::Dropped && more.iter().all(|more| more == word) => {
+            [word, more @ ..]
+                if are_few && others == Others::Dropped && more.iter().all(|more| more == word) =>
+            {
                 Value::new(word)
             }
             _ => None,

@@ -180,9 +180,14 @@ fn what_stands_behind_a_record_says_nothing_of_it() {
     let mut many = few.clone();
     ["a", "b", "c", "d", "e", "f"].iter().for_each(|name| _ = many.name(name));
     assert!(few.many.is_none() && many.many.is_some());
-    for keys in [few, many] {
-        let record = b"{\"k\":\"A\"}";
-        let bytes = [&record[..], b",{\"x\":\"", &[b'y'; 200]].concat();
+    // What one word limits is found by its key where there are many, and by the word where there are few.
+    let [mut few_words, mut many_words] = [few.clone(), many.clone()];
+    [&mut few_words, &mut many_words].map(|keys| keys.limit_values(0, &[b"root"], Others::Dropped));
+    let record = b"{\"k\":\"Root\"}";
+    let behind = [&b",{\"x\":\""[..], b" , \"x\" : \""];
+    let sets = [few, many, few_words, many_words];
+    for (keys, behind) in sets.iter().flat_map(|keys| behind.map(|behind| (keys, behind))) {
+        let bytes = [&record[..], behind, &[b'y'; 200]].concat();
         let (mut apart, mut within) = (Sightings::default(), Sightings::default());
         keys.find(record, &mut apart);
         let end = keys.find_in_first(&mut Extent::default(), &bytes, &mut within);

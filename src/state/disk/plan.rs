@@ -239,4 +239,24 @@ mod tests {
             assert_eq!(behind(prefix).as_deref(), expected, "{prefix:?}");
         }
     }
+
+    #[test]
+    fn what_begins_alike_is_removed_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = Disk::open(folder.path(), std::time::Duration::ZERO).unwrap();
+        let write = |detection: &str, key: &[u8]| {
+            Change::Write(StoredRow { detection: detection.into(), key: key.into(), value: (*b"v").into() })
+        };
+        let keys: [&[u8]; 6] = [b"g1", b"g1r\xff", b"g1v", b"g\xff", b"g\xff\xffr", b"h"];
+        let rows = ["one", "other"].into_iter().flat_map(|detection| keys.map(|key| write(detection, key)));
+        let remove = |prefix: &[u8]| Change::Remove { detection: "one".into(), prefix: prefix.into() };
+        let changes = rows.chain([remove(b"g1"), remove(b"g\xff"), remove(b"nothing")]).collect();
+        let meanings = Some(["one", "other"].map(|id| (id.to_owned(), [7; 32])).into());
+        let plan = Plan { changes, meanings: meanings.clone(), ..Plan::default() };
+        disk.write(&plan, Timestamp::UNIX_EPOCH, &[], |_| Vec::new()).unwrap();
+        let (rows, dropped) = disk.windows(&meanings.unwrap()).unwrap();
+        let left: Vec<_> = rows.iter().map(|row| (&*row.detection, &*row.key)).collect();
+        let expected: Vec<_> = [("one", keys[5])].into_iter().chain(keys.map(|key| ("other", key))).collect();
+        assert_eq!((left, dropped), (expected, 0));
+    }
 }

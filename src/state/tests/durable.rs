@@ -272,7 +272,7 @@ async fn what_was_kept_for_a_rule_that_means_something_else_is_forgotten() {
     // A member counts other events now.
     let by = inspection_of(&RULES.replace("AccessDenied", "AccessDenied*"));
     let run = Run::start(folder.path(), &ONE, &by);
-    run.state.commit(effects(&by, &[denied(70, "bob")])).await;
+    run.state.commit(effects(&by, &[denied(5, "bob")])).await;
     let groups = r#"trailhound_windows{kind="groups"} 2"#;
     assert!(run.metrics.render().contains(groups), "{}", run.metrics.render());
     run.stop().await;
