@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::index::Number;
+use super::index::{Number, OMISSIONS};
 use super::memo::{Memo, Remembered};
 use super::need::{Anchor, Demand, Leaf, Reach};
 use crate::event::{FieldPath, Keys, Place, Raw, Record, Sightings};
@@ -121,7 +121,7 @@ impl Builder {
 
     pub(super) fn build(self) -> Further {
         let mut further = self.further;
-        super::index::OMISSIONS.iter().for_each(|(name, _)| _ = further.omissions.name(name));
+        OMISSIONS.iter().for_each(|(name, _)| _ = further.omissions.name(name));
         further
     }
 }
@@ -164,7 +164,7 @@ impl Further {
     fn may_be_omitted(&self, record: &[u8], seen: &mut Sightings) -> bool {
         self.omissions.find_plain(record, seen);
         let Ok(places) = seen.places() else { return true };
-        places.iter().any(|place| super::index::OMISSIONS[place.key].1.may_be_told(place.value(record)))
+        places.iter().any(|place| OMISSIONS[place.key].1.may_be_told(place.value(record)))
     }
 }
 

@@ -42,6 +42,22 @@ fn what_is_remembered_of_a_value_holds_for_that_value_alone() {
 }
 
 #[test]
+fn what_is_remembered_makes_no_difference() {
+    let tests =
+        ["user|contains: '7'", "user|endswith: '3'", "user: '12'", "number|gt: 12", "user|re: '^1+$'"];
+    // Two fields each, so that one of them is looked at beside the sharper one, and every record names one event.
+    let one = |(id, test): (usize, &str)| rule(id, &format!("s: {{eventName: A, {test}}}\ncondition: s"));
+    let detections = detections(&(0..).zip(tests).map(one).collect::<Vec<_>>());
+    let mut scratch = Scratch::default();
+    for number in (0..1_500).chain(0..1_500) {
+        let record = format!(r#"{{"eventName":"A","user":"{number}","number":{number}}}"#);
+        let (fast, plain) =
+            (run_with(&mut scratch, &detections, &record, false), run(&detections, &record, true));
+        assert_eq!(fast, plain, "{record}");
+    }
+}
+
+#[test]
 fn hits_come_in_the_order_of_ids() {
     let rules: Vec<String> = [3, 1, 2].map(|id| rule(id, "s: {eventName: A}\ncondition: s")).into();
     let hits = run(&detections(&rules), r#"{"eventName":"A"}"#, false).unwrap();
