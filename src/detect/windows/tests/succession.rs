@@ -124,3 +124,27 @@ fn what_was_learnt_is_not_told_and_is_known() {
     stored.apply(step.changes);
     assert!(stored.0.keys().all(|(_, key)| key[0] != b'h'), "what was let go is still stored");
 }
+
+#[test]
+fn what_members_mean_is_part_of_what_a_correlation_means() {
+    let rules = rules(CorrelationKind::EventCount(at_least(2)), at_least(1), 10);
+    let meanings = |rules: &[Rule]| BTreeMap::from_iter(Feeds::new(rules).meanings(rules));
+    let before = meanings(&rules);
+    // Each rule, and all that its hits come to.
+    let cases: [(&str, &[&str]); 5] = [
+        ("a", &["a", "x", "y", "z"]),
+        ("b", &["b", "x", "y", "z"]),
+        ("c", &["x", "y", "z"]),
+        ("z", &["x", "y", "z"]),
+        ("x", &["x"]),
+    ];
+    for (changed, expected) in cases {
+        let mut rules = rules.clone();
+        let rule = rules.iter_mut().find(|rule| rule.id == changed).unwrap();
+        rule.hash.push('0');
+        let after = meanings(&rules);
+        let others: Vec<&str> =
+            before.keys().filter(|id| before[*id] != after[*id]).map(String::as_str).collect();
+        assert_eq!(others, expected, "{changed}");
+    }
+}
