@@ -36,8 +36,8 @@ const MAY_IMPORT: [(&str, &[&str]); 28] = [
     (
         "pipeline",
         &[
-            "alert", "announce", "clock", "decode", "detect", "fetch", "horizon", "intake", "metrics",
-            "ration", "state", "worker",
+            "alert", "announce", "clock", "decode", "detect", "event", "fetch", "horizon", "intake",
+            "metrics", "ration", "state", "worker",
         ],
     ),
     ("replay", &["alert", "announce", "decode", "detect", "event", "fetch", "folder", "sigma", "worker"]),
