@@ -251,10 +251,10 @@ mod tests {
         let rows = ["one", "other"].into_iter().flat_map(|detection| keys.map(|key| write(detection, key)));
         let remove = |prefix: &[u8]| Change::Remove { detection: "one".into(), prefix: prefix.into() };
         let changes = rows.chain([remove(b"g1"), remove(b"g\xff"), remove(b"nothing")]).collect();
-        let meanings = Some(["one", "other"].map(|id| (id.to_owned(), [7; 32])).into());
-        let plan = Plan { changes, meanings: meanings.clone(), ..Plan::default() };
+        let meanings: Meanings = ["one", "other"].map(|id| (id.to_owned(), [7; 32])).into();
+        let plan = Plan { changes, meanings: Some(meanings.clone()), ..Plan::default() };
         disk.write(&plan, Timestamp::UNIX_EPOCH, &[], |_| Vec::new()).unwrap();
-        let (rows, dropped) = disk.windows(&meanings.unwrap()).unwrap();
+        let (rows, dropped) = disk.windows(&meanings).unwrap();
         let left: Vec<_> = rows.iter().map(|row| (&*row.detection, &*row.key)).collect();
         let expected: Vec<_> = [("one", keys[5])].into_iter().chain(keys.map(|key| ("other", key))).collect();
         assert_eq!((left, dropped), (expected, 0));
