@@ -82,15 +82,14 @@ impl Disk {
     }
 
     /// The time by which objects and ids grow old, in seconds. It goes on from where it was when something was last
-    /// remembered, and only while the program runs: a clock that is set forwards makes nothing be forgotten.
+    /// remembered, and only while the program runs: a clock that is wrong makes nothing be forgotten.
     fn age(&mut self, now: Timestamp) -> rusqlite::Result<i64> {
         let (begun, since) = match self.begun {
             Some(begun) => begun,
             None => {
                 let newest = "SELECT max(at) FROM (SELECT max(at) AS at FROM object UNION ALL SELECT max(at) FROM raised)";
                 let newest: Option<i64> = self.connection.query_row(newest, [], |row| row.get(0))?;
-                let now = now.as_second();
-                *self.begun.insert((newest.unwrap_or(now).min(now), Instant::now()))
+                *self.begun.insert((newest.unwrap_or(now.as_second()), Instant::now()))
             }
         };
         Ok(begun.saturating_add_unsigned(since.elapsed().as_secs()))

@@ -45,7 +45,7 @@ async fn a_clock_that_jumps_makes_nothing_come_twice_or_not_at_all() {
             for (jump, number) in steps {
                 days.store(jump, Ordering::Relaxed);
                 for _ in 0..2 {
-                    let alerts = vec![alert(0, Level::High), alert(number, Level::High)];
+                    let alerts = (0..=number).map(|number| alert(number, Level::High)).collect::<Vec<_>>();
                     assert_eq!(state.commit(alerts).await, Settled::Final);
                 }
             }
