@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::index::{Number, OMISSIONS};
+use super::index::{Known, Number, OMISSIONS};
 use super::memo::{Memo, Remembered};
 use super::need::{Anchor, Demand, Leaf, Reach};
 use crate::event::{FieldPath, Keys, Place, Raw, Record, Sightings};
@@ -221,11 +221,13 @@ impl State {
         let exact = field.reach == Reach::Exact;
         // A longer name is the name of another field.
         self.places.extend(places.iter().filter(|place| !(exact && place.is_prefixed)));
-        self.found = match &*self.places {
-            [] if exact => Found::Absent,
-            [place] if exact && !place.is_at_top(record) => Found::Absent,
-            [_, _, ..] if exact => Found::Unclear,
-            _ => Found::Values,
+        self.found = match field.reach {
+            Reach::Loose => Found::Values,
+            Reach::Exact => match Known::of(self.places.iter(), record) {
+                Known::Absent => Found::Absent,
+                Known::Value(_) => Found::Values,
+                Known::Not => Found::Unclear,
+            },
         };
     }
 }

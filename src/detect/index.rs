@@ -167,7 +167,8 @@ impl Index {
             self.tables[table].look_up_unclear(&record[begin..], candidates);
         }
         for (number, table) in self.tables.iter().enumerate().filter(|(_, table)| table.is_exact()) {
-            match Known::of(number, exact, record) {
+            let places = exact.iter().filter(|(table, _)| *table == number).map(|(_, place)| place);
+            match Known::of(places, record) {
                 Known::Absent => table.look_up_absent(candidates),
                 Known::Value(Raw::Other(rest)) => table.look_up_unclear(rest, candidates),
                 Known::Value(value) => table.look_up(value, &mut lately[number], candidates),
@@ -282,7 +283,7 @@ impl Omission {
 }
 
 /// What is known of the value of a top-level field.
-enum Known<'r> {
+pub(super) enum Known<'r> {
     Absent,
     Value(Raw<'r>),
     /// The key stands there more than once.
@@ -290,13 +291,12 @@ enum Known<'r> {
 }
 
 impl<'r> Known<'r> {
-    fn of(table: usize, places: &[(usize, Place)], record: &'r [u8]) -> Self {
-        let mut places = places.iter().filter(|(of, _)| *of == table).map(|(_, place)| place);
-        let (first, second) = (places.next(), places.next());
-        match first.filter(|_| second.is_none()) {
-            Some(place) if place.is_at_top(record) => Known::Value(place.value(record)),
-            _ if second.is_some() => Known::Not,
-            _ => Known::Absent,
+    /// By the places where the key of the field stands by itself.
+    pub(super) fn of<'p>(mut places: impl Iterator<Item = &'p Place>, record: &'r [u8]) -> Self {
+        match (places.next(), places.next()) {
+            (Some(place), None) if place.is_at_top(record) => Known::Value(place.value(record)),
+            (_, Some(_)) => Known::Not,
+            (_, None) => Known::Absent,
         }
     }
 }
