@@ -378,6 +378,7 @@ async fn spawn_sources(
             let region = Queue::region(queue);
             let buckets = Buckets::open(&aws, queue, region.as_deref(), config.limits.inflated as u64).await;
             let announcer = Queue::open(&aws, queue, metrics.clone(), clock.clone()).await;
+            let announcer = announcer.draining_within(config.grace);
             lines.add(&queue.url, announcer, &buckets, OriginKind::S3);
         }
     }

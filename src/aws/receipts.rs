@@ -36,8 +36,10 @@ const GATHER: Duration = Duration::from_millis(100);
 const MOST_TRIES: u32 = 8;
 /// The age of the oldest message is told at least this often.
 const PUBLISH_EVERY: Duration = Duration::from_secs(10);
+/// Time for the last receives at a shutdown.
+const LAST_HOLDS: Duration = Duration::from_secs(2);
 /// Time for the last releases at a shutdown.
-const LAST_CALLS: Duration = Duration::from_secs(5);
+const LAST_CALLS: Duration = Duration::from_secs(3);
 
 /// The way to the receipts: what is received is held there until it is settled there.
 #[derive(Debug)]
@@ -163,8 +165,14 @@ impl Receipts {
             }
         }
         self.publish();
-        while let Ok(held) = self.holds.try_recv() {
-            self.held.insert(held.token, held);
+        // A receive that is open would take what is given back, so that the receiver ends first.
+        let last_holds = async {
+            while let Some(held) = self.holds.recv().await {
+                self.held.insert(held.token, held);
+            }
+        };
+        if tokio::time::timeout(LAST_HOLDS, last_holds).await.is_err() {
+            warn!(queue = self.queue.url, "the receiver does not end");
         }
         while let Ok((token, disposition)) = self.settlements.try_recv() {
             // Now a receipt that was let go means that there was no time.

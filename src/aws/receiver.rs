@@ -17,8 +17,10 @@ use crate::alert::Backoff;
 use crate::announce::{self, Delivery, Disposition, Receipt, Token};
 use crate::intake::{Permit, Source};
 
-/// How long a receive waits for messages, in seconds; also the longest that an idle receiver takes to stop.
-const WAIT_SECONDS: u16 = 5;
+/// Time for a receive beyond its wait, once nothing else is to be received.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+/// Time for a receive that is still open when the rest is given back.
+const LAST_RECEIVE: Duration = Duration::from_secs(1);
 /// Messages of one receive, and entries of one batch.
 const BATCH: usize = 10;
 /// Receives at once while messages keep coming.
@@ -52,6 +54,7 @@ impl Receiver {
 
     pub(super) async fn run(mut self, stop: CancellationToken, abandon: CancellationToken) {
         info!(queue = self.queue.url, "receiving");
+        let wait = self.queue.wait;
         let mut polls = JoinSet::new();
         let mut receivers = 1;
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -91,20 +94,23 @@ impl Receiver {
                 () = stop.cancelled() => {}
             }
         }
-        // What a poll has received by now is hidden from others, so that each is seen to its end; one that goes
-        // on longer than it may will bring nothing.
-        let last_poll = tokio::time::sleep(Duration::from_secs(u64::from(WAIT_SECONDS) + 2));
-        let mut last_poll = std::pin::pin!(last_poll);
-        loop {
-            tokio::select! {
-                received = polls.join_next() => match received {
-                    Some(Ok(Ok(messages))) => self.give_back(messages),
-                    Some(_) => {}
-                    None => return,
-                },
-                () = &mut last_poll => return,
-                () = abandon.cancelled() => return,
+        // What a poll has received by now is hidden from others, and an open one takes what is given back: each
+        // is seen to its end. One that goes on longer than it may will bring nothing.
+        let all_ended = async {
+            while let Some(received) = polls.join_next().await {
+                if let Ok(Ok(messages)) = received {
+                    self.give_back(messages);
+                }
             }
+        };
+        let no_more_time = async {
+            abandon.cancelled().await;
+            tokio::time::sleep(LAST_RECEIVE).await;
+        };
+        tokio::select! {
+            () = all_ended => {}
+            () = tokio::time::sleep(wait + LAST_ANSWER) => {}
+            () = no_more_time => {}
         }
     }
 
@@ -124,7 +130,7 @@ impl Receiver {
             .receive_message()
             .queue_url(&self.queue.url)
             .max_number_of_messages(i32::try_from(most).unwrap_or(1))
-            .wait_time_seconds(WAIT_SECONDS.into())
+            .wait_time_seconds(seconds(self.queue.wait))
             .visibility_timeout(seconds(self.queue.visibility))
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);

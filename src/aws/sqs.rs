@@ -1,5 +1,6 @@
 //! A queue as a source of announcements: its settings, and the two loops that read it.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -21,12 +22,17 @@ use crate::metrics::Metrics;
 /// A dead-letter queue that takes messages earlier hides what a few more tries would repair.
 const LOW_RECEIVE_COUNT: u64 = 5;
 
+/// How long a receive waits for messages, at least and at most, in seconds.
+const WAIT: RangeInclusive<u64> = 1..=5;
+
 /// A queue and what reads it.
 #[derive(Debug, Clone)]
 pub struct Queue {
     pub(super) client: Client,
     pub(super) url: String,
     pub(super) visibility: Duration,
+    /// How long a receive waits for messages.
+    pub(super) wait: Duration,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
 }
@@ -44,7 +50,16 @@ impl Queue {
     pub async fn open(aws: &Aws, config: &QueueConfig, metrics: Metrics, clock: Clock) -> Self {
         let region = Self::region(config);
         let client = Client::new(&aws.config(region.as_deref(), config.role.as_ref()).await);
-        Self { client, url: config.url.clone(), visibility: config.visibility, metrics, clock }
+        let wait = Duration::from_secs(*WAIT.end());
+        Self { client, url: config.url.clone(), visibility: config.visibility, wait, metrics, clock }
+    }
+
+    /// The same queue, read with receives that end before so much time to drain does: what is given back while
+    /// a receive is open goes to that one, and to nobody.
+    #[must_use]
+    pub fn draining_within(self, grace: Duration) -> Self {
+        let wait = Duration::from_secs((grace.as_secs() / 2).clamp(*WAIT.start(), *WAIT.end()));
+        Self { wait, ..self }
     }
 
     /// The region of a queue, as configured or as its URL tells: `sqs.REGION.amazonaws.com`, or the older
