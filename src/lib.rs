@@ -29,6 +29,7 @@
 //! | [`watch`] | a folder as a source of announcements |
 //! | [`retry`] | dead objects that are wanted, as announcements |
 //! | [`aws`] | SQS and S3; the only place that names their crates |
+//! | [`pack`] | the embedded detections |
 //! | [`rulebook`] | which detections run |
 //! | [`reload`] | detections read again while the daemon runs |
 //! | [`review`] | whether a detection can be trusted: what it covers, its cases, why it matches, what looks wrong |
@@ -109,6 +110,7 @@ pub mod horizon;
 pub mod intake;
 pub mod ledger;
 pub mod metrics;
+pub mod pack;
 pub mod pipeline;
 pub mod ration;
 pub mod reload;

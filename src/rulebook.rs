@@ -7,17 +7,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::event::hex;
+use crate::pack::{self, EMBEDDED};
 use crate::sigma::{self, Compiled, MAX_FILE, Part, RuleFile, Skipped, Tuning, Values};
-
-static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/detections");
-
-/// How the paths within the embedded pack begin.
-const EMBEDDED: &str = "pack/";
 
 /// Compiled detections, and what was wrong on the way.
 #[derive(Debug)]
@@ -89,7 +84,7 @@ impl Rulebook {
         let mut faults = Vec::new();
         let values = values.map_or_else(Values::default, |path| read_values(path, &mut faults));
         let mut parts = Vec::new();
-        let embedded = || Part::compile(&pack_files(), &values);
+        let embedded = || Part::compile_prepared(&pack::prepared(), &values);
         if pack == Pack::Runs {
             parts.push(embedded());
         }
@@ -113,7 +108,7 @@ impl Rulebook {
     /// left out here, for [`Rulebook::open`] tells it.
     #[must_use]
     pub fn files(paths: &[PathBuf], with_pack: bool) -> Vec<RuleFile> {
-        let mut files = if with_pack { pack_files() } else { Vec::new() };
+        let mut files = if with_pack { pack::files() } else { Vec::new() };
         files.extend(paths.iter().flat_map(|path| read(path, &mut Vec::new())));
         files
     }
@@ -150,25 +145,6 @@ pub fn fingerprint(paths: &[PathBuf]) -> [u8; 32] {
         faults.iter().for_each(|fault| part(&fault.to_string()));
     }
     hash.finalize().into()
-}
-
-/// The rule files of the embedded pack, by the byte order of their paths.
-fn pack_files() -> Vec<RuleFile> {
-    fn collect(folder: &Dir<'_>, files: &mut Vec<RuleFile>) {
-        for file in folder.files().filter(|file| is_rule_name(file.path().as_os_str())) {
-            let text = file.contents_utf8().expect("the pack is text").to_owned();
-            files.push(RuleFile {
-                name: format!("{EMBEDDED}{}", file.path().display()).into(),
-                text,
-                named: false,
-            });
-        }
-        folder.dirs().for_each(|folder| collect(folder, files));
-    }
-    let mut files = Vec::new();
-    collect(&PACK, &mut files);
-    files.sort_by(|one, other| one.name.cmp(&other.name));
-    files
 }
 
 /// A file, or all rule files of a folder, by the byte order of their paths.

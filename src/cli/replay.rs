@@ -97,7 +97,10 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
     if let (Some(seeding), Sets::One(set)) = (seeding, &sets) {
         teach(seeding, &sources, set, jobs, &summary, &stop.flag)?;
     }
-    Ok(exit(&summary, args, stop.signal.load(Ordering::Relaxed)))
+    let exit = exit(&summary, args, stop.signal.load(Ordering::Relaxed));
+    // The end of the program gives back at once what would be given back piece by piece.
+    std::mem::forget(sets);
+    Ok(exit)
 }
 
 /// The state of a daemon, to be taught.

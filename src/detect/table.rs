@@ -3,17 +3,18 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use foldhash::fast::FixedState;
 use ipnet::IpNet;
-use regex::{Regex, RegexSet};
+use regex::RegexSet;
 
 use super::index::Number;
 use super::memo::{Memo, Remembered};
 use super::need::{Leaf, Reach, longest_parts, plain_parts};
 use crate::event::Raw;
-use crate::sigma::Test;
+use crate::sigma::{LateRegex, Test};
 
 /// The tests that detections make of the values behind one key.
 #[derive(Debug)]
@@ -81,7 +82,6 @@ impl Table {
         }
         table.parts = Texts::new(parts);
         table.unclear_parts = Texts::new(unclear_parts);
-        table.patterns.compile();
         table
     }
 
@@ -223,14 +223,15 @@ fn note<T: Into<String>>(
 /// Regular expressions that are tried in one pass.
 #[derive(Debug, Default)]
 struct Patterns {
-    regexes: Vec<Regex>,
+    regexes: Vec<LateRegex>,
     /// By pattern.
     numbers: Vec<Vec<Number>>,
-    set: Option<RegexSet>,
+    /// All of them, once a value has come; none if they are too many for a set of bounded size.
+    set: OnceLock<Option<RegexSet>>,
 }
 
 impl Patterns {
-    fn add(&mut self, regex: &Regex, number: Number) {
+    fn add(&mut self, regex: &LateRegex, number: Number) {
         match self.regexes.iter().position(|known| known.as_str() == regex.as_str()) {
             Some(known) => self.numbers[known].push(number),
             None => {
@@ -240,13 +241,13 @@ impl Patterns {
         }
     }
 
-    fn compile(&mut self) {
-        // Too many for a set of bounded size are tried one by one.
-        self.set = RegexSet::new(self.regexes.iter().map(Regex::as_str)).ok().filter(|set| set.len() > 1);
+    fn set(&self) -> Option<&RegexSet> {
+        let compile = || RegexSet::new(self.regexes.iter().map(LateRegex::as_str)).ok();
+        if self.regexes.len() > 1 { self.set.get_or_init(compile).as_ref() } else { None }
     }
 
     fn look_up(&self, text: &str, candidates: &mut Vec<Number>) {
-        match &self.set {
+        match self.set() {
             Some(set) => {
                 let matching = set.matches(text);
                 candidates.extend(matching.iter().flat_map(|pattern| &self.numbers[pattern]));

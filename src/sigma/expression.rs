@@ -1,9 +1,9 @@
 //! Compiled detections: what the matcher evaluates.
 
 use ipnet::IpNet;
-use regex::Regex;
 
 use super::pattern::{Case, Globs, Words};
+use super::regex::LateRegex;
 use crate::event::FieldPath;
 
 /// The compiled condition of a detection.
@@ -68,7 +68,7 @@ pub enum Test {
     /// A text fits; objects and lists are compared as compact JSON text.
     Like(Globs),
     /// A regular expression matches somewhere in a text; objects and lists as compact JSON text.
-    Regex(Regex),
+    Regex(LateRegex),
     /// A text is an address in this network.
     Cidr(IpNet),
     /// The field is absent or null.

@@ -2,16 +2,14 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use regex::RegexBuilder;
 use rsigma_parser::{FieldSpec, Modifier, SigmaValue, SpecialChar, StringPart};
 
 use super::expression::{Expression, Number, Operator, Relation, Test, TimePart};
 use super::pattern::{Case, GlobPart, Globs, Words};
+use super::regex::LateRegex;
 use super::values::PlaceholderError;
 use crate::event::FieldPath;
 
-/// Bytes that one compiled regular expression may take.
-const REGEX_SIZE: usize = 1 << 20;
 /// Dashes of one value that `windash` varies: five forms each.
 const MAX_DASHES: usize = 4;
 
@@ -425,16 +423,12 @@ fn extended(variant: &[GlobPart], c: char) -> Vec<GlobPart> {
 }
 
 /// The pattern carries its flags, so that it means the same wherever it is compiled again.
-fn regex(pattern: &str, flags: &[Modifier]) -> Result<regex::Regex, ItemError> {
+fn regex(pattern: &str, flags: &[Modifier]) -> Result<LateRegex, ItemError> {
     let letters = [(Modifier::IgnoreCase, 'i'), (Modifier::Multiline, 'm'), (Modifier::DotAll, 's')];
     let letters: String =
         letters.iter().filter(|(flag, _)| flags.contains(flag)).map(|(_, letter)| letter).collect();
     let pattern = if letters.is_empty() { pattern.to_owned() } else { format!("(?{letters}){pattern}") };
-    RegexBuilder::new(&pattern)
-        .size_limit(REGEX_SIZE)
-        .dfa_size_limit(REGEX_SIZE)
-        .build()
-        .map_err(|error| ItemError::Regex(Box::new(error)))
+    LateRegex::new(pattern).map_err(|error| ItemError::Regex(Box::new(error)))
 }
 
 /// The end of an error that draws a picture first.

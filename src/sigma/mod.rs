@@ -21,6 +21,7 @@ mod occurrence;
 mod part;
 mod pattern;
 mod reference;
+mod regex;
 mod rule;
 mod shape;
 mod template;
@@ -46,6 +47,7 @@ pub use item::{ItemError, modifier_name};
 pub use part::Part;
 pub use pattern::{Case, GlobPart, Globs, Words};
 pub use reference::ReferenceError;
+pub use regex::LateRegex;
 pub use rule::{Attempts, Extension, Level, Logic, Place, Rule, UnknownLevel};
 pub use template::{Piece, Template, TemplateError};
 pub use tuning::{Adjustment, Selector, Tuning};
@@ -76,6 +78,15 @@ impl RuleFile {
             RuleError::Encoding(error.utf8_error()).at(Place { file: name.clone(), line })
         })
     }
+}
+
+/// A rule file that was read when the program was built.
+#[derive(Debug, Clone)]
+pub struct PreparedFile {
+    /// Its path, as problems name it.
+    pub name: Arc<str>,
+    /// Its documents, as the YAML reader has written them.
+    pub documents: &'static [u8],
 }
 
 /// Something wrong with a rule.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use super::document::{self, Absence, Body, Names, Unit};
@@ -9,8 +10,8 @@ use super::draft::{self, Reference};
 use super::link;
 use super::tuning::Tuning;
 use super::values::Values;
-use super::yaml::{self, Node};
-use super::{Compiled, Place, Problem, RuleError, RuleFile, Skipped};
+use super::yaml::{self, Node, YamlError};
+use super::{Compiled, Place, PreparedFile, Problem, RuleError, RuleFile, Skipped};
 
 /// Compiled rule files whose references to other rules are still names.
 #[derive(Default)]
@@ -31,21 +32,52 @@ pub(super) struct Feed {
 
 /// Nodes of a file, what its documents repeat included.
 const MOST_NODES: usize = 1_000_000;
-/// Files that are worth a thread.
+/// Files that a thread takes at once.
 const SHARE: usize = 16;
 
 impl Part {
     /// Compiles files, each of one or more documents; all cores share the work.
     #[must_use]
     pub fn compile(files: &[RuleFile], values: &Values) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = files.len().div_ceil(cores).max(SHARE);
-        std::thread::scope(|scope| {
-            let shares: Vec<_> =
-                files.chunks(share).map(|files| spawn(scope, || Part::of(files, values))).collect();
-            let parts = shares.into_iter().map(|share| share.join().expect("compiling does not panic"));
-            parts.fold(Part::default(), Part::followed_by)
+        Self::shared(files, |part, file| {
+            let documents = yaml::documents(&file.text).into_iter();
+            let documents = documents.map(|document| (document.line, document.read()));
+            part.file(&file.name, file.named, documents, values);
         })
+    }
+
+    /// As [`Part::compile`], of files that were read when the program was built.
+    #[must_use]
+    pub fn compile_prepared(files: &[PreparedFile], values: &Values) -> Self {
+        Self::shared(files, |part, file| {
+            let documents = yaml::prepared(file.documents).into_iter();
+            part.file(&file.name, false, documents.map(|(line, node)| (line, Ok(node))), values);
+        })
+    }
+
+    /// Has all cores take files until none is left; the parts come in the order of the files.
+    fn shared<F: Sync>(files: &[F], take: impl Fn(&mut Part, &F) + Sync) -> Self {
+        let shares: Vec<&[F]> = files.chunks(SHARE).collect();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(shares.len());
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut parts = Vec::new();
+            while let Some((number, share)) = {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                shares.get(number).map(|share| (number, share))
+            } {
+                let mut part = Part::default();
+                share.iter().for_each(|file| take(&mut part, file));
+                parts.push((number, part));
+            }
+            parts
+        };
+        let mut parts: Vec<(usize, Part)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..cores).map(|_| spawn(scope, work)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("compiling does not panic")).collect()
+        });
+        parts.sort_by_key(|(number, _)| *number);
+        parts.into_iter().map(|(_, part)| part).fold(Part::default(), Part::followed_by)
     }
 
     /// Joins parts, one after the other, as if their files had been compiled together; one that was put
@@ -79,12 +111,6 @@ impl Part {
         !self.units.iter().any(runs) && self.problems.is_empty()
     }
 
-    fn of(files: &[RuleFile], values: &Values) -> Self {
-        let mut part = Part::default();
-        files.iter().for_each(|file| part.file(file, values));
-        part
-    }
-
     fn followed_by(mut self, other: Part) -> Self {
         self.units.extend(other.units);
         self.feeds.extend(other.feeds);
@@ -93,14 +119,20 @@ impl Part {
         self
     }
 
-    /// Cuts a file into documents and carries out their actions.
-    fn file(&mut self, file: &RuleFile, values: &Values) {
+    /// Carries out the actions of a file's documents, which come with their first lines.
+    fn file(
+        &mut self,
+        name: &Arc<str>,
+        named: bool,
+        documents: impl Iterator<Item = (usize, Result<Node, YamlError>)>,
+        values: &Values,
+    ) {
         let mut global: Option<Node> = None;
         let mut previous: Option<Node> = None;
         let mut nodes = 0;
-        for document in yaml::documents(&file.text) {
-            let place = |line| Place { file: file.name.clone(), line };
-            let mut node = match document.read() {
+        for (line, read) in documents {
+            let place = |line| Place { file: name.clone(), line };
+            let mut node = match read {
                 Ok(node) => node,
                 Err(error) => {
                     self.problems.push(RuleError::Yaml(error.message).at(place(error.line)));
@@ -124,12 +156,12 @@ impl Part {
                 Some("repeat") => match previous.take() {
                     Some(repeated) => node = over(Some(repeated), node),
                     None => {
-                        self.problems.push(RuleError::NothingToRepeat.at(place(document.line)));
+                        self.problems.push(RuleError::NothingToRepeat.at(place(line)));
                         continue;
                     }
                 },
                 Some(_) => {
-                    self.problems.push(RuleError::Action.at(place(document.line)));
+                    self.problems.push(RuleError::Action.at(place(line)));
                     continue;
                 }
             }
@@ -137,24 +169,24 @@ impl Part {
             nodes += node.size();
             if nodes > MOST_NODES {
                 let message = "too many values; what documents repeat is multiplying".to_owned();
-                self.problems.push(RuleError::Yaml(message).at(place(document.line)));
+                self.problems.push(RuleError::Yaml(message).at(place(line)));
                 return;
             }
-            self.document(file, &node, place(node.line), values);
+            self.document(name, named, &node, place(node.line), values);
             previous = Some(node);
         }
     }
 
-    fn document(&mut self, file: &RuleFile, node: &Node, place: Place, values: &Values) {
+    fn document(&mut self, name: &Arc<str>, named: bool, node: &Node, place: Place, values: &Values) {
         if let Some((generate, members)) = draft::members(node) {
-            self.feeds.push(Feed { file: file.name.clone(), generate, members });
+            self.feeds.push(Feed { file: name.clone(), generate, members });
         }
         if !document::is_for_cloudtrail(node) {
             self.skipped.other_source += 1;
             return self.absent(node, place, Absence::OtherSource);
         }
         let status = node.get("status").and_then(Node::text);
-        if matches!(status, Some("deprecated" | "unsupported")) && !file.named {
+        if matches!(status, Some("deprecated" | "unsupported")) && !named {
             self.skipped.retired += 1;
             return self.absent(node, place, Absence::Retired);
         }
@@ -163,7 +195,7 @@ impl Part {
             Err(faults) => {
                 self.problems.extend(faults.into_iter().map(|fault| {
                     let line = fault.line;
-                    RuleError::from(fault.error).at(Place { file: file.name.clone(), line })
+                    RuleError::from(fault.error).at(Place { file: name.clone(), line })
                 }));
                 self.absent(node, place, Absence::Broken);
             }

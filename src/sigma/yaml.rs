@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use serde::{Deserialize, Serialize};
 
 /// The largest rule file, in bytes: 1 MiB.
 pub const MAX_FILE: u64 = 1 << 20;
@@ -17,14 +18,14 @@ const MAX_DEPTH: usize = 40;
 const MAX_ALIASED: usize = 4 << 20;
 
 /// One value of a document, and where it stands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Node {
     /// 1 is the first line of the file.
     pub(super) line: usize,
     pub(super) data: Data,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Data {
     Null,
     Scalar(String),
@@ -32,7 +33,7 @@ pub(super) enum Data {
     Map(Vec<(Key, Node)>),
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Key {
     pub(super) line: usize,
     pub(super) text: String,
@@ -76,6 +77,11 @@ pub(super) fn documents(file: &str) -> Vec<Document<'_>> {
     documents.push(Document { line: start_line, text: &file[start..] });
     documents.retain(|document| document.text.lines().any(has_content));
     documents
+}
+
+/// The documents of a file that the build has read, each with its first line.
+pub(super) fn prepared(bytes: &[u8]) -> Vec<(usize, Node)> {
+    postcard::from_bytes(bytes).expect("the build has written it")
 }
 
 fn is_mark(line: &str, mark: &str) -> bool {
@@ -335,16 +341,22 @@ impl Node {
 
 fn write_quoted(text: &str, flow: &mut String) {
     use std::fmt::Write;
+    let is_special =
+        |c: char| matches!(c, '"' | '\\' | '\u{2028}'..='\u{2029}' | '\u{feff}') || c.is_control();
     flow.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => flow.extend(['\\', c]),
-            c if c.is_control() || ('\u{2028}'..='\u{2029}').contains(&c) || c == '\u{feff}' => {
-                let _ = write!(flow, "\\U{:08X}", u32::from(c));
-            }
-            c => flow.push(c),
+    let mut rest = text;
+    while let Some(at) = rest.find(is_special) {
+        let (plain, special) = rest.split_at(at);
+        flow.push_str(plain);
+        let mut behind = special.chars();
+        match behind.next() {
+            Some(c @ ('"' | '\\')) => flow.extend(['\\', c]),
+            Some(c) => _ = write!(flow, "\\U{:08X}", u32::from(c)),
+            None => {}
         }
+        rest = behind.as_str();
     }
+    flow.push_str(rest);
     flow.push('"');
 }
 

@@ -1,0 +1,162 @@
+//! Regular expressions that are compiled when they first meet a text.
+//!
+//! Few of a set's expressions ever do, and to compile them costs more than to read all rules. So an expression is
+//! read at once, which finds what is wrong with it, and compiled late. Whether it is too large only compiling
+//! tells; what may be is compiled at once.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use regex::{Regex, RegexBuilder};
+use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::utf8::Utf8Sequences;
+
+/// Bytes that one compiled regular expression may take.
+const MOST_BYTES: usize = 1 << 20;
+/// Bytes that a state of an automaton takes at most, with all that leads out of it by one range of bytes.
+const STATE: usize = 64;
+/// What every automaton has beside those of its parts.
+const FRAME: usize = 64;
+
+/// A regular expression.
+#[derive(Debug, Clone)]
+pub struct LateRegex(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    text: String,
+    compiled: OnceLock<Regex>,
+}
+
+impl LateRegex {
+    /// Reads an expression.
+    ///
+    /// # Errors
+    /// It is none, or too large.
+    pub(super) fn new(text: String) -> Result<Self, regex::Error> {
+        let read = regex_syntax::parse(&text).map_err(|error| regex::Error::Syntax(error.to_string()))?;
+        let compiled = match most_bytes(&read) {
+            ..=MOST_BYTES => OnceLock::new(),
+            _ => OnceLock::from(compile(&text)?),
+        };
+        Ok(Self(Arc::new(Inner { text, compiled })))
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Whether it matches somewhere in a text.
+    #[must_use]
+    pub fn is_match(&self, text: &str) -> bool {
+        let compile = || compile(&self.0.text).expect("it was read, and is small enough");
+        self.0.compiled.get_or_init(compile).is_match(text)
+    }
+}
+
+impl fmt::Display for LateRegex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn compile(text: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(text).size_limit(MOST_BYTES).dfa_size_limit(MOST_BYTES).build()
+}
+
+/// Bytes that the automaton of an expression takes at most.
+fn most_bytes(expression: &Hir) -> usize {
+    most_states(expression).saturating_add(FRAME).saturating_mul(STATE)
+}
+
+fn most_states(expression: &Hir) -> usize {
+    let sum = |parts: &[Hir]| parts.iter().map(most_states).fold(1, usize::saturating_add);
+    match expression.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(literal) => literal.0.len() + 1,
+        // One for each byte of the sequences in which UTF-8 writes its characters.
+        HirKind::Class(Class::Unicode(class)) => {
+            let sequences = class.iter().flat_map(|range| Utf8Sequences::new(range.start(), range.end()));
+            sequences.map(|sequence| sequence.len()).sum::<usize>() + 1
+        }
+        HirKind::Class(Class::Bytes(class)) => class.ranges().len() + 1,
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min).max(1) as usize;
+            most_states(&repetition.sub).saturating_add(2).saturating_mul(times)
+        }
+        HirKind::Capture(capture) => most_states(&capture.sub).saturating_add(2),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => sum(parts),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn expressions() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "[a-zé]{1,6}",
+            prop::sample::select(vec![
+                ".",
+                r"\w",
+                r"\d",
+                r"\s",
+                r"\W",
+                r"\PL",
+                r"\b",
+                "^",
+                "(?i)straße",
+                "[^a]",
+                "(?s).",
+                r"\p{Greek}",
+                "(?-u:[^a])",
+                r"[\x{100}-\x{10FFFF}]",
+                "(?i-u:k)",
+            ])
+            .prop_map(str::to_owned),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
+                prop::collection::vec(inner.clone(), 1..4)
+                    .prop_map(|parts| format!("(?:{})", parts.join("|"))),
+                (inner.clone(), 0..4_u32, 0..5_u32)
+                    .prop_map(|(part, least, more)| format!("(?:{part}){{{least},{}}}", least + more)),
+                (inner.clone(), prop::sample::select(vec!["*", "+", "?", "{3,}"]))
+                    .prop_map(|(part, times)| format!("({part}){times}")),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_small_is_small(text in expressions()) {
+            let Ok(read) = regex_syntax::parse(&text) else { return Ok(()) };
+            let built = RegexBuilder::new(&text).size_limit(most_bytes(&read)).build();
+            prop_assert!(built.is_ok(), "{text}: {}", most_bytes(&read));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_found_at_once() {
+        for text in ["(", "a{2,1}", r"\p{Nonsense}", "(?=a)", r"(?:\w{200}){200}", &"(".repeat(400)] {
+            let ours = LateRegex::new(text.to_owned()).unwrap_err().to_string();
+            assert_eq!(ours, compile(text).unwrap_err().to_string(), "{text}");
+        }
+        let large = LateRegex::new(r"\w{20}".to_owned()).unwrap();
+        assert!(large.0.compiled.get().is_some() && large.is_match(&"é".repeat(20)));
+    }
+
+    #[test]
+    fn it_is_compiled_when_it_first_meets_a_text() {
+        let late = LateRegex::new("^a+$".to_owned()).unwrap();
+        let copy = late.clone();
+        assert!(late.0.compiled.get().is_none());
+        assert!(late.is_match("aa") && !late.is_match("ab"));
+        assert!(copy.0.compiled.get().is_some());
+    }
+}
