@@ -3,6 +3,7 @@
 //! Many detections ask the same few fields. In each record a field is found once, whoever asks first; and what a
 //! test said of a value lately is remembered. Like the index, it only ever over-approximates.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::index::{Known, Number, OMISSIONS};
@@ -79,6 +80,7 @@ struct Answers {
 /// Anchors that are worth being looked at one by one.
 const MOST_LEAVES: usize = 16;
 const BITS: usize = u64::BITS as usize;
+const SOURCE: &str = "eventSource";
 
 /// Gathers further demands.
 #[derive(Debug, Default)]
@@ -121,6 +123,13 @@ impl Builder {
 
     pub(super) fn build(self) -> Further {
         let mut further = self.further;
+        // A field that many ask for is found once for all of them. The event's source comes last: it hardly ever
+        // tells apart what has the same name.
+        let fields = &further.fields;
+        let sources = self.fields.iter().filter(|((name, _), _)| name == SOURCE);
+        let sources: Vec<usize> = sources.map(|(_, field)| *field).collect();
+        let rank = |look: &Look| (sources.contains(&look.field), Reverse(fields[look.field].leaves.len()));
+        further.looks.iter_mut().for_each(|looks| looks.sort_by_key(rank));
         OMISSIONS.iter().for_each(|(name, _)| _ = further.omissions.name(name));
         further
     }

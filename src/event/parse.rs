@@ -23,6 +23,8 @@ pub const MAX_DEPTH: usize = 128;
 
 /// Keys of an object up to which each is compared with each.
 const MANY_KEYS: usize = 32;
+/// Numbers by which keys are told apart at first.
+const KEY_BITS: usize = 1 << 11;
 
 /// Why a record could not be evaluated.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +135,17 @@ fn keep_the_last(nodes: &mut Vec<Node<'_>>) {
 }
 
 fn repeats(members: Members<'_>) -> bool {
+    // Most objects are done when no two of their keys have the same bit.
+    let mut bits = [0_u64; KEY_BITS / 64];
+    let mut is_new = |key: &str| {
+        let bit = key_bit(key);
+        let known = bits[bit / 64] >> (bit % 64) & 1;
+        bits[bit / 64] |= 1 << (bit % 64);
+        known == 0
+    };
+    if members.clone().all(|(key, _)| is_new(key)) {
+        return false;
+    }
     let few = members.clone().take(MANY_KEYS + 1).count() <= MANY_KEYS;
     if few {
         let mut seen = [""; MANY_KEYS];
@@ -143,6 +156,12 @@ fn repeats(members: Members<'_>) -> bool {
     }
     let mut seen = HashSet::new();
     members.into_iter().any(|(key, _)| !seen.insert(key))
+}
+
+/// A number of a key by its length and two of its letters; the fields of a record have different ones.
+fn key_bit(key: &str) -> usize {
+    let letter = |back: usize| key.len().checked_sub(back).map_or(0, |at| usize::from(key.as_bytes()[at]));
+    (key.len() * 64 + letter(1) * 8 + letter(3)) % KEY_BITS
 }
 
 /// Copies the value that these nodes are, without the members that later ones of their key replace.

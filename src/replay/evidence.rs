@@ -3,8 +3,9 @@
 //!
 //! Few events are ever listed by an alert. Their texts wait in a file, and evidence has only the place of its text.
 
+use std::collections::HashMap;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use jiff::Timestamp;
 use tempfile::SpooledTempFile;
@@ -14,7 +15,7 @@ use super::lock;
 use super::sorter::{Row, Sorted, Sorter};
 use super::spool;
 use crate::alert::{self, Alert, Origin};
-use crate::detect::windows::{Engine, Journaling, Step, Tally};
+use crate::detect::windows::{Engine, FindingKind, Journaling, Step, Tally, Values};
 use crate::detect::{Evidence, Finding};
 use crate::event::{Event, Parser};
 use crate::worker::Inspection;
@@ -23,10 +24,15 @@ use crate::worker::Inspection;
 const ORDER: usize = 28;
 /// Bytes of evidence of one object that are gathered before they are handed over.
 const AT_ONCE: usize = 256 << 10;
+/// Bytes that evidence has at most, as a rule.
+const USUAL: usize = 192;
 /// Bytes of texts that are held in memory.
 const IN_MEMORY: usize = 8 << 20;
-/// Rows of evidence in a step of the engine.
+/// Bytes of texts that are written at once.
+const WRITTEN_AT_ONCE: usize = 64 << 10;
+/// Rows of evidence in a step of the engine, and steps that it may be ahead of the alerts.
 const STEP: usize = 4_096;
+const AHEAD: usize = 2;
 
 /// The evidence of all objects.
 #[derive(Debug, Default)]
@@ -75,7 +81,7 @@ impl<'p> Gathering<'p> {
     }
 
     pub(super) fn push(&mut self, record: u64, evidence: &Evidence) {
-        let mut value = Vec::new();
+        let mut value = Vec::with_capacity(USUAL);
         evidence.write(&mut value);
         let key = [&value[..ORDER], &(self.task as u64).to_be_bytes(), &record.to_be_bytes()].concat();
         self.bytes += value.len();
@@ -111,21 +117,33 @@ pub(super) struct Told {
     pub(super) untimed: u64,
 }
 
-/// Has the engine of a set take all evidence.
+/// Has the engine of a set take all evidence. While it takes more, alerts are made of what it has found.
 pub(super) fn tell(pile: Pile, set: &Inspection) -> io::Result<Told> {
     let Pile { rows, texts, untimed } = pile;
+    let mut teller = Teller::new(set, texts.written()?);
+    let tally = std::thread::scope(|scope| {
+        let (steps, taken) = mpsc::sync_channel(AHEAD);
+        let engine = scope.spawn(|| find(rows, set, steps));
+        taken.into_iter().try_for_each(|(step, time)| teller.all(step, time))?;
+        engine.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    let mut alerts = teller.alerts.sorted()?;
+    Ok(Told { next: alerts.next()?, alerts, tally, untimed })
+}
+
+/// Hands over what the engine finds, in steps, each with the time up to which it has seen all; less than all if
+/// nobody takes it.
+fn find(rows: Sorter, set: &Inspection, steps: mpsc::SyncSender<(Step, Timestamp)>) -> io::Result<Tally> {
     let mut engine = Engine::new(set.detections.feeds().clone(), Journaling::Off);
-    let mut told =
-        Teller { set, parser: Parser::default(), texts: texts.written()?, alerts: Sorter::default() };
     let mut evidence = rows.sorted()?;
     loop {
         let step = next_step(&mut evidence)?;
-        let Some(last) = step.last().map(|evidence| evidence.time) else { break };
-        told.all(engine.step(step, last))?;
+        let last = step.last().map_or(Timestamp::MAX, |evidence| evidence.time);
+        let is_end = step.is_empty();
+        if steps.send((engine.step(step, last), last)).is_err() || is_end {
+            return Ok(*engine.tally());
+        }
     }
-    told.all(engine.step([], Timestamp::MAX))?;
-    let mut alerts = told.alerts.sorted()?;
-    Ok(Told { next: alerts.next()?, alerts, tally: *engine.tally(), untimed })
 }
 
 /// Hands over all evidence, in steps.
@@ -155,12 +173,32 @@ struct Teller<'s> {
     set: &'s Inspection,
     parser: Parser,
     texts: Written,
+    /// The last findings about periods that are not over: of several revisions the last is told, as the only one.
+    open: HashMap<(Arc<str>, Values, Timestamp), Finding>,
     alerts: Sorter,
 }
 
-impl Teller<'_> {
-    fn all(&mut self, step: Step) -> io::Result<()> {
-        step.findings.into_iter().try_for_each(|finding| self.one(finding))
+impl<'s> Teller<'s> {
+    fn new(set: &'s Inspection, texts: Written) -> Self {
+        Self { set, parser: Parser::default(), texts, open: HashMap::new(), alerts: Sorter::default() }
+    }
+
+    fn all(&mut self, step: Step, time: Timestamp) -> io::Result<()> {
+        for finding in step.findings {
+            match finding.kind {
+                FindingKind::Window => {
+                    let key = (finding.detection.clone(), finding.values.clone(), finding.period);
+                    self.open.insert(key, finding);
+                }
+                FindingKind::FirstSeen => self.one(finding)?,
+            }
+        }
+        let over: Vec<Finding> = self
+            .open
+            .extract_if(|_, finding| finding.period_end <= time)
+            .map(|(_, finding)| finding)
+            .collect();
+        over.into_iter().try_for_each(|finding| self.one(finding))
     }
 
     fn one(&mut self, mut finding: Finding) -> io::Result<()> {
@@ -171,7 +209,6 @@ impl Teller<'_> {
                 listed.excerpt = Some(Arc::from(alert::masked_excerpt(&self.texts.read(&place)?)));
             }
         }
-        // Of several revisions the last is told, as the only one.
         let revision = std::mem::replace(&mut finding.revision, 1);
         let alert = Alert::of_finding(&finding, rule, None, tool, &mut self.parser);
         self.alerts.push(Row { key: key(&alert, revision), value: spool::write(0, &alert) })
@@ -187,7 +224,8 @@ struct Texts {
 
 impl Default for Texts {
     fn default() -> Self {
-        Self { file: BufWriter::new(SpooledTempFile::new(IN_MEMORY)), length: 0 }
+        let file = SpooledTempFile::new(IN_MEMORY);
+        Self { file: BufWriter::with_capacity(WRITTEN_AT_ONCE, file), length: 0 }
     }
 }
 

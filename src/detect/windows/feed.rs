@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::ask::{Ask, Counted, Link, What};
-use super::evidence::{EventHash, Evidence, Fact, Values};
+use super::evidence::{EventHash, Evidence, Fact, Values, hash_of};
 use crate::detect::{Hit, Status};
 use crate::event::{Event, FieldPath};
 use crate::sigma::{Correlation, CorrelationKind, Logic, Number, Rule, Seen};
@@ -219,7 +219,7 @@ pub(super) fn fact<'t, P>(
     let value = match counted {
         Counted::Hit => Some(0),
         Counted::Values(places) => places.iter().map(&look).collect::<Option<Vec<_>>>().map(|texts| {
-            let hash = Values::of(texts).hash();
+            let hash = hash_of(texts);
             u64::from_be_bytes(*hash.first_chunk().expect("a hash has 16 bytes"))
         }),
         Counted::Number(place) => look(place).and_then(|text| Number::read(&text)).map(|number| {
