@@ -13,18 +13,18 @@ pub(super) struct Memo<T> {
     slots: Vec<Slot<T>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Slot<T> {
-    /// The length of the text; none for an empty slot.
-    length: Option<u8>,
-    literal: bool,
-    text: [u8; LONGEST],
+    /// Whether the text is a literal; none for an empty slot.
+    literal: Option<bool>,
+    text: Vec<u8>,
     content: T,
 }
 
-/// Values beyond this length are not remembered, and as many are as there are slots.
-const LONGEST: usize = 126;
-const SLOTS: usize = 1 << 8;
+/// Values beyond this length are not remembered: user agents are shorter, and documents of policies are not.
+const LONGEST: usize = 384;
+/// A few hundred principals are at work at a time.
+const SLOTS: usize = 1 << 10;
 
 impl<T> Default for Memo<T> {
     fn default() -> Self {
@@ -41,24 +41,21 @@ impl<T: Default> Memo<T> {
             Raw::Literal(text) => (text, true),
             Raw::Other(_) => return None,
         };
-        let length = u8::try_from(text.len()).ok().filter(|length| usize::from(*length) <= LONGEST)?;
+        if text.len() > LONGEST {
+            return None;
+        }
         if self.slots.is_empty() {
             self.slots.resize_with(SLOTS, Slot::default);
         }
         #[expect(clippy::cast_possible_truncation, reason = "only the lower bits are asked for")]
         let slot = &mut self.slots[FixedState::default().hash_one(text) as usize % SLOTS];
-        if slot.length == Some(length) && slot.literal == literal && slot.text[..text.len()] == *text {
+        if slot.literal == Some(literal) && slot.text == text {
             return Some(Remembered::Known(&mut slot.content));
         }
-        (slot.length, slot.literal) = (Some(length), literal);
-        slot.text[..text.len()].copy_from_slice(text);
+        slot.literal = Some(literal);
+        slot.text.clear();
+        slot.text.extend_from_slice(text);
         Some(Remembered::New(&mut slot.content))
-    }
-}
-
-impl<T: Default> Default for Slot<T> {
-    fn default() -> Self {
-        Self { length: None, literal: false, text: [0; LONGEST], content: T::default() }
     }
 }
 

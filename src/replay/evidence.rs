@@ -4,11 +4,11 @@
 //! Few events are ever listed by an alert. Their texts wait in a file, and evidence has only the place of its text.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, mpsc};
 
 use jiff::Timestamp;
-use tempfile::SpooledTempFile;
 
 use super::comparison::InOrder;
 use super::lock;
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 256 << 10;
 /// Bytes that evidence has at most, as a rule.
 const USUAL: usize = 192;
 /// Bytes of texts that are held in memory.
-const IN_MEMORY: usize = 8 << 20;
+const IN_MEMORY: u64 = 32 << 20;
 /// Bytes of texts that are written at once.
 const WRITTEN_AT_ONCE: usize = 64 << 10;
 /// Rows of evidence in a step of the engine, and steps that it may be ahead of the alerts.
@@ -215,46 +215,61 @@ impl<'s> Teller<'s> {
     }
 }
 
-/// Texts about events, one behind the other: in memory, or in a file without a name if they are many.
-#[derive(Debug)]
+/// Texts about events, one behind the other: in memory, and in a file without a name those for which there was no
+/// room.
+#[derive(Debug, Default)]
 struct Texts {
-    file: BufWriter<SpooledTempFile>,
+    early: Vec<u8>,
+    late: Option<BufWriter<File>>,
     length: u64,
-}
-
-impl Default for Texts {
-    fn default() -> Self {
-        let file = SpooledTempFile::new(IN_MEMORY);
-        Self { file: BufWriter::with_capacity(WRITTEN_AT_ONCE, file), length: 0 }
-    }
 }
 
 impl Texts {
     /// Adds a text; answers with its place.
     fn push(&mut self, text: &str) -> io::Result<Box<str>> {
         let place = format!("{} {}", self.length, text.len());
-        self.file.write_all(text.as_bytes())?;
         self.length += text.len() as u64;
+        if self.length <= IN_MEMORY {
+            self.early.extend_from_slice(text.as_bytes());
+            return Ok(place.into());
+        }
+        let late = match &mut self.late {
+            Some(late) => late,
+            none => none.insert(BufWriter::with_capacity(WRITTEN_AT_ONCE, tempfile::tempfile()?)),
+        };
+        late.write_all(text.as_bytes())?;
         Ok(place.into())
     }
 
     fn written(self) -> io::Result<Written> {
-        Ok(Written(self.file.into_inner().map_err(io::IntoInnerError::into_error)?))
+        let late = self.late.map(|late| late.into_inner().map_err(io::IntoInnerError::into_error));
+        Ok(Written { early: self.early, late: late.transpose()? })
     }
 }
 
 /// Texts that are read again.
-struct Written(SpooledTempFile);
+struct Written {
+    early: Vec<u8>,
+    late: Option<File>,
+}
 
 impl Written {
     fn read(&mut self, place: &str) -> io::Result<String> {
         let place =
             place.split_once(' ').and_then(|(at, length)| Some((at.parse().ok()?, length.parse().ok()?)));
-        let (at, length): (u64, u64) = place.ok_or(io::ErrorKind::InvalidData)?;
-        self.0.seek(SeekFrom::Start(at))?;
-        let mut text = String::new();
-        (&mut self.0).take(length).read_to_string(&mut text)?;
-        Ok(text)
+        let (at, length): (u64, usize) = place.ok_or(io::ErrorKind::InvalidData)?;
+        let mut text = vec![0; length];
+        match (at.checked_sub(self.early.len() as u64), &mut self.late) {
+            (Some(at), Some(late)) => {
+                late.seek(SeekFrom::Start(at))?;
+                late.read_exact(&mut text)?;
+            }
+            _ => {
+                let early = usize::try_from(at).ok().and_then(|at| self.early.get(at..)?.get(..length));
+                text.copy_from_slice(early.ok_or(io::ErrorKind::UnexpectedEof)?);
+            }
+        }
+        String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 }
 
@@ -277,6 +292,23 @@ impl InOrder for Told {
             if self.next.as_ref().is_none_or(|next| !next.key.starts_with(&key)) {
                 return Ok(Some((key, spool::read(&mut value.as_slice())?.alert)));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read_again_from_wherever_they_are() {
+        let mut texts = Texts::default();
+        let text = |number: usize| format!("{number} {}", "é".repeat(number % 7 * 100_000));
+        let places: Vec<_> = (0..80).map(|number| texts.push(&text(number)).unwrap()).collect();
+        assert!(texts.late.is_some() && !texts.early.is_empty());
+        let mut written = texts.written().unwrap();
+        for number in (0..80).rev() {
+            assert_eq!(written.read(&places[number]).unwrap(), text(number));
         }
     }
 }

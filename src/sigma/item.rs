@@ -226,12 +226,13 @@ fn modified_keywords(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec
 /// Tests of which one must hold: one per value, but texts and patterns are gathered into one test of each kind.
 fn tests(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec<Test>, ItemError> {
     let mut tests = Vec::new();
-    let (mut words, mut patterns) = (Vec::new(), Vec::new());
+    let (mut words, mut patterns, mut regexes) = (Vec::new(), Vec::new(), Vec::new());
     for value in values {
         for test in test(value, modifiers)? {
             match test {
                 OneTest::Word(word) => words.push(word),
                 OneTest::Pattern(parts) => patterns.push(parts),
+                OneTest::Regex(text) => regexes.push(text),
                 OneTest::Other(test) => tests.push(*test),
             }
         }
@@ -242,12 +243,15 @@ fn tests(values: &[SigmaValue], modifiers: &Modifiers) -> Result<Vec<Test>, Item
     if !patterns.is_empty() {
         tests.push(Test::Like(Globs::new(patterns, modifiers.case())));
     }
+    let regexes = LateRegex::any_of(regexes).map_err(|error| ItemError::Regex(Box::new(error)))?;
+    tests.extend(regexes.into_iter().map(Test::Regex));
     Ok(tests)
 }
 
 enum OneTest {
     Word(String),
     Pattern(Vec<GlobPart>),
+    Regex(String),
     Other(Box<Test>),
 }
 
@@ -270,7 +274,7 @@ fn test(value: &SigmaValue, modifiers: &Modifiers) -> Result<Vec<OneTest>, ItemE
             "false" | "no" | "off" => other(Test::Exists(false)),
             _ => Err(ItemError::Exists),
         },
-        Some(Modifier::Re) => other(Test::Regex(regex(&text, &modifiers.flags)?)),
+        Some(Modifier::Re) => Ok(vec![OneTest::Regex(flagged(&text, &modifiers.flags))]),
         Some(Modifier::Cidr) => match text.parse().or_else(|error| single_address(&text).ok_or(error)) {
             Ok(network) => other(Test::Cidr(network)),
             Err(source) => Err(ItemError::Cidr { value: text, source }),
@@ -422,13 +426,12 @@ fn extended(variant: &[GlobPart], c: char) -> Vec<GlobPart> {
     variant
 }
 
-/// The pattern carries its flags, so that it means the same wherever it is compiled again.
-fn regex(pattern: &str, flags: &[Modifier]) -> Result<LateRegex, ItemError> {
+/// The pattern carries its flags, so that it means the same wherever it is compiled.
+fn flagged(pattern: &str, flags: &[Modifier]) -> String {
     let letters = [(Modifier::IgnoreCase, 'i'), (Modifier::Multiline, 'm'), (Modifier::DotAll, 's')];
     let letters: String =
         letters.iter().filter(|(flag, _)| flags.contains(flag)).map(|(_, letter)| letter).collect();
-    let pattern = if letters.is_empty() { pattern.to_owned() } else { format!("(?{letters}){pattern}") };
-    LateRegex::new(pattern).map_err(|error| ItemError::Regex(Box::new(error)))
+    if letters.is_empty() { pattern.to_owned() } else { format!("(?{letters}){pattern}") }
 }
 
 /// The end of an error that draws a picture first.

@@ -18,31 +18,47 @@ const STATE: usize = 64;
 /// What every automaton has beside those of its parts.
 const FRAME: usize = 64;
 
-/// A regular expression.
+/// A regular expression, or several of which one must match.
 #[derive(Debug, Clone)]
 pub struct LateRegex(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// As they stand in the rule.
+    written: Vec<String>,
+    /// All of them in one.
     text: String,
     compiled: OnceLock<Regex>,
 }
 
 impl LateRegex {
-    /// Reads an expression.
+    /// Reads expressions of which one must match; they become one where that can be.
     ///
     /// # Errors
-    /// It is none, or too large.
-    pub(super) fn new(text: String) -> Result<Self, regex::Error> {
+    /// One of them is none, or too large.
+    pub(super) fn any_of(written: Vec<String>) -> Result<Vec<Self>, regex::Error> {
+        let each: Vec<Self> = written.iter().map(|text| Self::new(text)).collect::<Result<_, _>>()?;
+        // A comment may go up to the end of its expression; and two may have groups of one name.
+        let may_join = each.len() > 1 && !written.iter().any(|text| text.contains('#'));
+        let parts: Vec<String> = written.iter().map(|text| format!("(?:{text})")).collect();
+        let joined = may_join.then(|| Self::read(written, parts.join("|")));
+        Ok(joined.and_then(Result::ok).map_or(each, |joined| vec![joined]))
+    }
+
+    fn new(text: &str) -> Result<Self, regex::Error> {
+        Self::read(vec![text.to_owned()], text.to_owned())
+    }
+
+    fn read(written: Vec<String>, text: String) -> Result<Self, regex::Error> {
         let read = regex_syntax::parse(&text).map_err(|error| regex::Error::Syntax(error.to_string()))?;
         let compiled = match most_bytes(&read) {
             ..=MOST_BYTES => OnceLock::new(),
             _ => OnceLock::from(compile(&text)?),
         };
-        Ok(Self(Arc::new(Inner { text, compiled })))
+        Ok(Self(Arc::new(Inner { written, text, compiled })))
     }
 
-    /// As it was written.
+    /// The text of the expression that is compiled.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0.text
@@ -56,9 +72,13 @@ impl LateRegex {
     }
 }
 
+/// As they stand in the rule: `/^a/ or /b$/`.
 impl fmt::Display for LateRegex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        for (at, text) in self.0.written.iter().enumerate() {
+            write!(f, "{}/{text}/", if at > 0 { " or " } else { "" })?;
+        }
+        Ok(())
     }
 }
 
@@ -144,19 +164,40 @@ mod tests {
     #[test]
     fn what_is_wrong_is_found_at_once() {
         for text in ["(", "a{2,1}", r"\p{Nonsense}", "(?=a)", r"(?:\w{200}){200}", &"(".repeat(400)] {
-            let ours = LateRegex::new(text.to_owned()).unwrap_err().to_string();
+            let ours = LateRegex::new(text).unwrap_err().to_string();
             assert_eq!(ours, compile(text).unwrap_err().to_string(), "{text}");
         }
-        let large = LateRegex::new(r"\w{20}".to_owned()).unwrap();
+        let large = LateRegex::new(r"\w{20}").unwrap();
         assert!(large.0.compiled.get().is_some() && large.is_match(&"é".repeat(20)));
     }
 
     #[test]
     fn it_is_compiled_when_it_first_meets_a_text() {
-        let late = LateRegex::new("^a+$".to_owned()).unwrap();
+        let late = LateRegex::new("^a+$").unwrap();
         let copy = late.clone();
         assert!(late.0.compiled.get().is_none());
         assert!(late.is_match("aa") && !late.is_match("ab"));
         assert!(copy.0.compiled.get().is_some());
+    }
+    #[test]
+    fn several_become_one_that_means_the_same() {
+        let cases: [(&[&str], usize); 5] = [
+            (&["(?i)^ab", "b$", "x|y"], 1),
+            (&["a"], 1),
+            (&["(?<n>a)", "(?<n>b)"], 2),
+            (&["(?x)a # b", "c"], 2),
+            (&[r"\w{15}", r"\d{40}\w{15}"], 2),
+        ];
+        for (texts, expected) in cases {
+            let regexes = LateRegex::any_of(texts.iter().map(|text| (*text).to_owned()).collect()).unwrap();
+            assert_eq!(regexes.len(), expected, "{texts:?}");
+            for text in ["AB", "ab", "cb", "bc", "x", "n", "c", "a", "", "aaaaaaaaaaaaaaa"] {
+                let plainly = texts.iter().any(|regex| compile(regex).unwrap().is_match(text));
+                assert_eq!(regexes.iter().any(|regex| regex.is_match(text)), plainly, "{texts:?} {text}");
+            }
+        }
+        let both = LateRegex::any_of(vec!["^a".to_owned(), "b$".to_owned()]).unwrap();
+        assert_eq!(both[0].to_string(), "/^a/ or /b$/");
+        assert!(LateRegex::any_of(vec!["a".to_owned(), "(".to_owned()]).is_err());
     }
 }

@@ -14,7 +14,7 @@ impl Display for Test {
         match self {
             Test::Equals(words) => write!(f, "is {words}"),
             Test::Like(globs) => write!(f, "fits {globs}"),
-            Test::Regex(regex) => write!(f, "matches /{regex}/"),
+            Test::Regex(regex) => write!(f, "matches {regex}"),
             Test::Cidr(network) => write!(f, "is in the network {network}"),
             Test::Null => f.write_str("is absent or null"),
             Test::Exists(true) => f.write_str("is there"),

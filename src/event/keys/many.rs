@@ -144,7 +144,7 @@ impl Many {
         };
         let end = close + 1;
         for (quoted, number) in names.iter().chain(&self.short) {
-            if record[..end].ends_with(quoted) {
+            if ends_with(&record[..end], quoted) {
                 places.extend(keys[*number].place_between(*number, end - quoted.len(), end, record));
                 // No other name ends so and begins with a quote.
                 return;
@@ -165,4 +165,13 @@ fn reaching_back(bytes: &[u8], from: usize) -> Option<&[u8; REACH]> {
 #[inline(always)]
 fn bit(tail: Tail) -> usize {
     (u32::from_le_bytes(tail).wrapping_mul(0x9E37_79B1) >> (u32::BITS - TAILS.trailing_zeros())) as usize
+}
+
+/// As [`slice::ends_with`], for names, which are short: nothing is called.
+fn ends_with(text: &[u8], name: &[u8]) -> bool {
+    let Some(start) = text.len().checked_sub(name.len()) else { return false };
+    let (text, name) = (text[start..].as_chunks::<8>(), name.as_chunks::<8>());
+    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    let words = text.0.iter().zip(name.0).fold(0, |differ, (one, other)| differ | word(one) ^ word(other));
+    words == 0 && text.1.iter().zip(name.1).fold(0, |differ, (one, other)| differ | one ^ other) == 0
 }
