@@ -289,14 +289,33 @@ impl Place {
 impl<'r> Raw<'r> {
     fn text(rest: &'r [u8]) -> Option<Self> {
         let text = rest.strip_prefix(b"\"")?;
-        let end = memchr::memchr2(b'"', b'\\', text)?;
-        (text[end] == b'"' && text[..end].is_ascii()).then_some(Raw::Text(&text[..end]))
+        let end = plain_length(text);
+        (text.get(end) == Some(&b'"')).then(|| Raw::Text(&text[..end]))
     }
 
     fn literal(rest: &'r [u8]) -> Option<Self> {
         let end = rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && !b"+-.".contains(byte))?;
         (end > 0).then_some(Raw::Literal(&rest[..end]))
     }
+}
+
+/// How many bytes there are before the first quote, backslash, or byte beyond ASCII. Most texts are so short that
+/// eight bytes at a time are quicker than a call.
+fn plain_length(text: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    // The highest bit of each byte that is zero, and perhaps of some behind the first.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let (words, rest) = text.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let [quotes, backslashes] = [b'"', b'\\'].map(|byte| zeros(word ^ (ONES * u64::from(byte))));
+        let special = (quotes | backslashes | word) & (ONES << 7);
+        if special != 0 {
+            return at * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\') || !byte.is_ascii();
+    words.len() * 8 + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
 fn skip_space(bytes: &[u8]) -> &[u8] {

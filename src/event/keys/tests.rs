@@ -37,6 +37,21 @@ fn values_of_a_key() {
 }
 
 #[test]
+fn texts_end_at_their_quotes() {
+    for before in 0..40 {
+        for end in ["\"", "\\\"", "\u{212a}\"", "\u{80}\"", "\u{7f}\"", "#\"", "!\"", "]\"", "[\"", ""] {
+            for behind in ["", "\"", "\\", "\u{80}", ",\"x\":\"yyyyyyyyyyyyyyyyyyyyyyyyyy\""] {
+                let text = format!("\"{}{end}{behind}", "a".repeat(before));
+                let inner = &text.as_bytes()[1..];
+                let special = inner.iter().position(|byte| *byte == b'"' || *byte == b'\\' || *byte >= 0x80);
+                let expected = special.filter(|at| inner[*at] == b'"').map(|at| Raw::Text(&inner[..at]));
+                assert_eq!(Raw::text(text.as_bytes()), expected, "{text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn escapes_are_told() {
     let cases: [(&[u8], bool); 4] = [
         (br#"{"eventNam\u0065":"A","requestParameters":{"eventName":"B"}}"#, true),
