@@ -24,7 +24,7 @@ struct Slot<T> {
 /// Values beyond this length are not remembered: user agents are shorter, and documents of policies are not.
 const LONGEST: usize = 384;
 /// A few hundred principals are at work at a time.
-const SLOTS: usize = 1 << 10;
+const SLOTS: usize = 1 << 9;
 
 impl<T> Default for Memo<T> {
     fn default() -> Self {

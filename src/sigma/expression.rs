@@ -1,5 +1,7 @@
 //! Compiled detections: what the matcher evaluates.
 
+use std::collections::HashMap;
+
 use ipnet::IpNet;
 
 use super::pattern::{Case, Globs, Words};
@@ -19,6 +21,12 @@ impl Condition {
     /// An expression that refers to no selection.
     pub(super) fn of(root: Expression) -> Self {
         Self { selections: Vec::new(), root }
+    }
+
+    /// Takes what is known in place of its own regular expressions that are written alike: it is compiled once.
+    pub(super) fn share_regexes(&mut self, known: &mut HashMap<Vec<String>, LateRegex>) {
+        self.selections.iter_mut().for_each(|(_, selection)| selection.share_regexes(known));
+        self.root.share_regexes(known);
     }
 }
 
@@ -44,6 +52,26 @@ pub enum Expression {
     Keyword(Globs),
     /// The call did not fail.
     Succeeded,
+}
+
+impl Expression {
+    fn share_regexes(&mut self, known: &mut HashMap<Vec<String>, LateRegex>) {
+        match self {
+            Expression::All(parts) | Expression::Any(parts) | Expression::AtLeast(_, parts) => {
+                parts.iter_mut().for_each(|part| part.share_regexes(known));
+            }
+            Expression::Not(part) => part.share_regexes(known),
+            Expression::Elements(_, _, condition) => condition.share_regexes(known),
+            Expression::Field(_, Test::Regex(regex)) => match known.get(regex.written()) {
+                Some(same) => *regex = same.clone(),
+                None => _ = known.insert(regex.written().to_vec(), regex.clone()),
+            },
+            Expression::Field(..)
+            | Expression::Selection(_)
+            | Expression::Keyword(_)
+            | Expression::Succeeded => {}
+        }
+    }
 }
 
 /// How many elements of a list. A value that is no list is its own only element; null and what is absent have

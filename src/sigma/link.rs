@@ -108,6 +108,12 @@ fn rules(
             }
         }
     }
+    let mut regexes = HashMap::new();
+    for (_, rule) in &mut rules {
+        if let Logic::Event(condition) = &mut rule.logic {
+            condition.share_regexes(&mut regexes);
+        }
+    }
     rules.into_iter().map(|(_, rule)| rule).collect()
 }
 

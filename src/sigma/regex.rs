@@ -58,6 +58,11 @@ impl LateRegex {
         Ok(Self(Arc::new(Inner { written, text, compiled })))
     }
 
+    /// The expressions as they stand in the rule.
+    pub(super) fn written(&self) -> &[String] {
+        &self.0.written
+    }
+
     /// The text of the expression that is compiled.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -24,6 +24,32 @@ fn rule(detection: &str) -> String {
     )
 }
 
+/// The regular expression of the only selection of a rule.
+fn only_regex(rule: &Rule) -> &LateRegex {
+    fn find(part: &Expression) -> Option<&LateRegex> {
+        match part {
+            Expression::Field(_, Test::Regex(regex)) => Some(regex),
+            Expression::All(parts) | Expression::Any(parts) => parts.iter().find_map(find),
+            _ => None,
+        }
+    }
+    rule.condition().and_then(|condition| find(&condition.selections[0].1)).unwrap()
+}
+
+#[test]
+fn expressions_that_are_written_alike_are_compiled_once() {
+    let selections = ["a|re: ['^x', 'y$']", "a|re: '(?:^x)|(?:y$)'", "b|re: ['^x', 'y$']"];
+    let rules = (1..).zip(selections).map(|(number, selection)| {
+        rule(&format!("s: {{{selection}}}\ncondition: s")).replace("id: 1", &format!("id: {number}"))
+    });
+    let compiled = compile(&[file(&rules.collect::<Vec<_>>().join("---\n"))]);
+    let regexes: Vec<&LateRegex> = compiled.rules.iter().map(only_regex).collect();
+    assert!(regexes[0].is_match("xa"));
+    let is_compiled = |regex: &&LateRegex| !format!("{regex:?}").contains("<uninit>");
+    assert_eq!(regexes.iter().map(is_compiled).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(regexes[1].to_string(), "/(?:^x)|(?:y$)/");
+}
+
 #[test]
 fn a_rule_is_read_in_full() {
     let text = "title: ' IAM user created '
