@@ -123,7 +123,7 @@ pub(super) fn tell(pile: Pile, set: &Inspection) -> io::Result<Told> {
     let mut teller = Teller::new(set, texts.written()?);
     let tally = std::thread::scope(|scope| {
         let (steps, taken) = mpsc::sync_channel(AHEAD);
-        let engine = scope.spawn(|| find(rows, set, steps));
+        let engine = scope.spawn(move || find(rows, set, &steps));
         taken.into_iter().try_for_each(|(step, time)| teller.all(step, time))?;
         engine.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
@@ -133,7 +133,7 @@ pub(super) fn tell(pile: Pile, set: &Inspection) -> io::Result<Told> {
 
 /// Hands over what the engine finds, in steps, each with the time up to which it has seen all; less than all if
 /// nobody takes it.
-fn find(rows: Sorter, set: &Inspection, steps: mpsc::SyncSender<(Step, Timestamp)>) -> io::Result<Tally> {
+fn find(rows: Sorter, set: &Inspection, steps: &mpsc::SyncSender<(Step, Timestamp)>) -> io::Result<Tally> {
     let mut engine = Engine::new(set.detections.feeds().clone(), Journaling::Off);
     let mut evidence = rows.sorted()?;
     loop {
