@@ -63,7 +63,8 @@
 //! | config | alert, decode, sigma |
 //! | intake | alert, announce, fetch, metrics |
 //! | worker | alert, decode, detect, event, fetch |
-//! | rulebook | event, sigma |
+//! | pack | sigma |
+//! | rulebook | event, pack, sigma |
 //! | reload | alert, config, detect, metrics, rulebook, sigma, state, worker |
 //! | review | alert, decode, detect, event, fetch, folder, sigma |
 //! | watch | announce, clock, folder, intake, metrics, ration |
