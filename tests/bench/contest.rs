@@ -87,6 +87,12 @@ impl Contender {
         self
     }
 
+    /// The same with a configuration.
+    pub fn configured(mut self, file: &Path) -> Self {
+        self.args.extend(["--config".into(), file.into()]);
+        self
+    }
+
     /// The same with a file as standard input.
     pub fn reading(mut self, file: &Path) -> Self {
         self.input = Some(file.to_owned());

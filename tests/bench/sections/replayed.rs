@@ -31,29 +31,33 @@ pub(super) fn gunzip(bench: &Bench) -> Result<()> {
     title(
         bench.style,
         "Replay and bare decompression",
-        "The ordinary corpus, replayed with the embedded pack, and with those of its files alone that look at single events, next to libdeflate that inflates the same files and does nothing else.",
+        "The ordinary corpus, replayed with the embedded pack, with those of its files alone that look at single events, and with the first sights on, too, that ask something of nearly every record, next to libdeflate that inflates the same files and does nothing else.",
     );
     let single = single_events(bench)?;
+    let sights = bench.write("first-sights.toml", &first_sights())?;
     let mut contenders = Vec::new();
     for threads in [1, 2] {
         contenders.push(Contender::gunzip(&corpus.folder, threads)?);
         contenders.push(Contender::replay(&corpus, threads));
         contenders.push(Contender::replay(&corpus, threads).with_rules(&single));
+        contenders.push(Contender::replay(&corpus, threads).configured(&sights));
     }
     let samples = bench.race(&contenders)?;
     let names = [
         "libdeflate, 1 thread",
         "trailhound, 1 job",
         "of it single events, 1 job",
+        "with all first sights, 1 job",
         "libdeflate, 2 threads",
         "trailhound, 2 jobs",
         "of it single events, 2 jobs",
+        "with all first sights, 2 jobs",
     ];
     let mut table =
         Table::new(&["", "time", "CPU", "MB/s inflated", "records/s", "peak MB", "speed to libdeflate"]);
     for (number, (name, sample)) in names.into_iter().zip(&samples).enumerate() {
         // The replays stand behind the libdeflate with as many threads.
-        let against = &samples[number / 3 * 3];
+        let against = &samples[number / 4 * 4];
         table.row([
             name.to_owned(),
             seconds(sample.seconds().median),
@@ -61,14 +65,14 @@ pub(super) fn gunzip(bench: &Bench) -> Result<()> {
             grouped(sample.rate(corpus.bytes) / 1e6),
             grouped(sample.rate(corpus.records)),
             megabytes(sample.peak()),
-            if number.is_multiple_of(3) { "1".to_owned() } else { ratio(sample.speed_to(against)) },
+            if number.is_multiple_of(4) { "1".to_owned() } else { ratio(sample.speed_to(against)) },
         ]);
     }
     table.print(bench.style);
     println!(
         "Two jobs are {} times as fast as one; two threads of libdeflate {} times.\n",
-        ratio(samples[4].speed_to(&samples[1])),
-        ratio(samples[3].speed_to(&samples[0])),
+        ratio(samples[5].speed_to(&samples[1])),
+        ratio(samples[4].speed_to(&samples[0])),
     );
     Ok(())
 }
@@ -87,6 +91,18 @@ fn single_events(bench: &Bench) -> Result<PathBuf> {
         fs::write(&path, &file.text).with_context(|| unwritten(&path))?;
     }
     Ok(folder)
+}
+
+/// A configuration that turns on the first sights of the pack that ask something of nearly every record.
+fn first_sights() -> String {
+    let files = Rulebook::files(&[], true);
+    let files = files.iter().filter(|file| file.name.starts_with("pack/first-seen/"));
+    let ids = files.filter(|file| file.text.contains("\n  enabled: false")).filter_map(|file| {
+        let id = file.text.lines().find_map(|line| line.strip_prefix("id: "))?;
+        Some(format!("{id:?}"))
+    });
+    let ids = ids.collect::<Vec<_>>().join(", ");
+    format!("[[tuning]]\ndetections = [{ids}]\nenabled = true\n")
 }
 
 /// Ten correlations beside the embedded pack.
