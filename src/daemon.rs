@@ -40,7 +40,7 @@ use crate::watch::Watch;
 use crate::worker::{Current, Inspection};
 
 /// Time for what remains after messages were given back.
-const LAST_STEPS: Duration = Duration::from_secs(6);
+const LAST_STEPS: Duration = Duration::from_secs(7);
 
 /// Time for sinks that are not required, once everything else is delivered.
 const OPTIONAL_GRACE: Duration = Duration::from_secs(3);

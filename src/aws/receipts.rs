@@ -37,7 +37,7 @@ const MOST_TRIES: u32 = 8;
 /// The age of the oldest message is told at least this often.
 const PUBLISH_EVERY: Duration = Duration::from_secs(10);
 /// Time for the last receives at a shutdown.
-const LAST_HOLDS: Duration = Duration::from_secs(2);
+const LAST_HOLDS: Duration = Duration::from_secs(3);
 /// Time for the last releases at a shutdown.
 const LAST_CALLS: Duration = Duration::from_secs(3);
 

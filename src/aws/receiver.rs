@@ -20,7 +20,7 @@ use crate::intake::{Permit, Source};
 /// Time for a receive beyond its wait, once nothing else is to be received.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// Time for a receive that is still open when the rest is given back.
-const LAST_RECEIVE: Duration = Duration::from_secs(1);
+const LAST_RECEIVE: Duration = Duration::from_secs(2);
 /// Messages of one receive, and entries of one batch.
 const BATCH: usize = 10;
 /// Receives at once while messages keep coming.
