@@ -1,7 +1,8 @@
 //! Detections over more than one event in a replay: their evidence is sorted by event time after the pass, and one
 //! engine takes it from the first event to the last. Lateness plays no part.
 //!
-//! Few events are ever listed by an alert. Their texts wait in a file, and evidence has only the place of its text.
+//! Few events are ever listed by an alert. Their texts wait in memory, and in a file if they are many; evidence has only
+//! the place of its text.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -33,6 +34,8 @@ const WRITTEN_AT_ONCE: usize = 64 << 10;
 /// Rows of evidence in a step of the engine, and steps that it may be ahead of the alerts.
 const STEP: usize = 4_096;
 const AHEAD: usize = 2;
+/// Findings that wait for a later revision.
+const MOST_OPEN: usize = 4_096;
 
 /// The evidence of all objects.
 #[derive(Debug, Default)]
@@ -173,7 +176,8 @@ struct Teller<'s> {
     set: &'s Inspection,
     parser: Parser,
     texts: Written,
-    /// The last findings about periods that are not over: of several revisions the last is told, as the only one.
+    /// The last findings about periods that are not over, as far as there is room: of several revisions the last is
+    /// told, as the only one.
     open: HashMap<(Arc<str>, Values, Timestamp), Finding>,
     alerts: Sorter,
 }
@@ -193,11 +197,10 @@ impl<'s> Teller<'s> {
                 FindingKind::FirstSeen => self.one(finding)?,
             }
         }
-        let over: Vec<Finding> = self
-            .open
-            .extract_if(|_, finding| finding.period_end <= time)
-            .map(|(_, finding)| finding)
-            .collect();
+        // Beyond the bound each revision becomes an alert; the last of them is told once they are sorted.
+        let is_full = self.open.len() > MOST_OPEN;
+        let over = self.open.extract_if(|_, finding| is_full || finding.period_end <= time);
+        let over: Vec<Finding> = over.map(|(_, finding)| finding).collect();
         over.into_iter().try_for_each(|finding| self.one(finding))
     }
 

@@ -62,15 +62,13 @@ impl Part {
         let next = AtomicUsize::new(0);
         let work = || {
             let mut parts = Vec::new();
-            while let Some((number, share)) = {
+            loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                shares.get(number).map(|share| (number, share))
-            } {
+                let Some(share) = shares.get(number) else { return parts };
                 let mut part = Part::default();
                 share.iter().for_each(|file| take(&mut part, file));
                 parts.push((number, part));
             }
-            parts
         };
         let mut parts: Vec<(usize, Part)> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..cores).map(|_| spawn(scope, work)).collect();
