@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::alert::{self, Alert, Origin, Tool};
 use crate::decode::{Decoded, Decoder, Item, Limits, Source};
-use crate::detect::windows::NoEvidence;
+use crate::detect::windows::{NoEvidence, Identity};
 use crate::detect::{Detections, Evidence, Hit, Scratch, Seen, Sieve};
 use crate::event::{Event, Undecodable};
 use crate::fetch::Body;
@@ -188,7 +188,7 @@ impl Worker {
     }
 }
 
-/// Turns hits into alerts, and into evidence for the detections over more than one event.
+/// Turns the hits on one event into alerts, and into evidence for the detections over more than one event.
 fn telling<'a>(
     inspection: &'a Inspection,
     origin: &'a Origin<'_>,
@@ -196,6 +196,7 @@ fn telling<'a>(
     sieve: &'a mut Sieve,
     listener: &'a mut impl Listener,
 ) -> impl FnMut(Hit<'_>) + 'a {
+    let identity = Identity::default();
     move |hit| {
         if !listener.wants(&hit) {
             return;
@@ -204,7 +205,7 @@ fn telling<'a>(
             listener.alert(Alert::of(&hit, origin, detected_at, &inspection.tool));
         }
         let feeds = inspection.detections.feeds();
-        match feeds.evidence(&hit) {
+        match feeds.evidence(&hit, &identity) {
             Ok(None) | Err(NoEvidence::Undecided) => {}
             Err(NoEvidence::Untimed) => listener.untimed(),
             Ok(Some(mut evidence)) => {

@@ -8,6 +8,9 @@ use serde_json::value::RawValue;
 use super::{Origin, mask};
 use crate::event::Event;
 
+/// Bytes that an origin takes up, as a rule, with the names around it.
+const USUAL_ORIGIN: usize = 384;
+
 /// An excerpt that is read again.
 #[derive(Deserialize)]
 pub(super) struct Excerpt<'e> {
@@ -20,13 +23,15 @@ pub(super) struct Excerpt<'e> {
 /// The excerpt of an event: `{"event":{…},"origin":{…}}`, secrets masked.
 #[must_use]
 pub fn excerpt(event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
-    joined(&mask::masked(event.raw()), origin).into()
+    let event = mask::masked(event.raw());
+    let mut text = Vec::with_capacity(event.len() + USUAL_ORIGIN);
+    write(&event, origin, &mut text);
+    String::from_utf8(text).expect("JSON is UTF-8").into()
 }
 
-/// The same with everything that the record holds, to be masked before it is kept for long or shown.
-#[must_use]
-pub fn bare_excerpt(event: &Event<'_>, origin: &Origin<'_>) -> String {
-    joined(event.raw(), origin)
+/// Appends the same with everything that the record holds, to be masked before it is kept for long or shown.
+pub fn write_bare_excerpt(event: &Event<'_>, origin: &Origin<'_>, text: &mut Vec<u8>) {
+    write(event.raw(), origin, text);
 }
 
 /// Masks what was written without.
@@ -35,7 +40,10 @@ pub fn masked_excerpt(bare: &str) -> Box<str> {
     mask::masked(bare).into()
 }
 
-fn joined(event: &str, origin: &Origin<'_>) -> String {
-    let origin = serde_json::to_string(origin).expect("texts and numbers can be written");
-    [r#"{"event":"#, event, r#","origin":"#, &origin, "}"].concat()
+fn write(event: &str, origin: &Origin<'_>, text: &mut Vec<u8>) {
+    text.extend_from_slice(br#"{"event":"#);
+    text.extend_from_slice(event.as_bytes());
+    text.extend_from_slice(br#","origin":"#);
+    serde_json::to_writer(&mut *text, origin).expect("texts and numbers can be written");
+    text.push(b'}');
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-pub use excerpt::{bare_excerpt, excerpt, masked_excerpt};
+pub use excerpt::{excerpt, masked_excerpt, write_bare_excerpt};
 pub use id::AlertId;
 pub use mask::masked_value;
 pub use sink::*;

@@ -1,15 +1,16 @@
 //! What detections demand beside their sharpest demand, looked at one by one in the records that come so far.
 //!
-//! Many detections ask the same few fields. In each record a field is found once, whoever asks first; and what a
-//! test said of a value lately is remembered. Like the index, it only ever over-approximates.
+//! Many detections ask the same few fields. In each record a field is found once, whoever asks first, by what is known
+//! of the record's keys from the pass that split it; and what a test said of a value lately is remembered. Like the
+//! index, it only ever over-approximates.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::index::{Known, Number, OMISSIONS};
-use super::memo::{Memo, Remembered};
+use super::memo::Memo;
 use super::need::{Anchor, Demand, Leaf, Reach};
-use crate::event::{FieldPath, Keys, Place, Raw, Record, Sightings};
+use crate::event::{Ends, FieldPath, Keys, Place, Raw, Record, Sightings};
 
 /// The further demands of the detections of an index.
 #[derive(Debug, Default)]
@@ -43,6 +44,7 @@ struct Field {
 /// Buffers that are used for one record after the other.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
+    ends: Ends,
     seen: Sightings,
     /// By field.
     fields: Vec<State>,
@@ -60,6 +62,8 @@ struct State {
     /// Where its values stand.
     places: Vec<Place>,
     memo: Memo<Answers>,
+    /// The slot of the memo that has the only value, once that was asked about.
+    only: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +142,7 @@ impl Builder {
 impl Further {
     /// Buffers that know nothing yet.
     pub(super) fn buffers(&self) -> Buffers {
-        let state = || State { record: 0, found: Found::Absent, places: Vec::new(), memo: Memo::default() };
+        let state = || State { record: 0, found: Found::Absent, places: Vec::new(), memo: Memo::default(), only: None };
         Buffers { fields: self.fields.iter().map(|_| state()).collect(), ..Buffers::default() }
     }
 
@@ -146,34 +150,32 @@ impl Further {
     pub(super) fn narrow(&self, record: Record<'_>, buffers: &mut Buffers, candidates: &mut Vec<Number>) {
         buffers.record += 1;
         buffers.omitted = None;
+        buffers.ends.forget();
         candidates.retain(|&number| {
-            self.looks[number as usize].iter().all(|look| self.may_hold(look, record.bytes, buffers))
+            self.looks[number as usize].iter().all(|look| self.may_hold(look, record, buffers))
         });
     }
 
-    fn may_hold(&self, look: &Look, record: &[u8], buffers: &mut Buffers) -> bool {
+    fn may_hold(&self, look: &Look, record: Record<'_>, buffers: &mut Buffers) -> bool {
         let field = &self.fields[look.field];
-        let Buffers { seen, fields, record: number, omitted } = buffers;
+        let Buffers { ends, seen, fields, record: number, omitted } = buffers;
         let state = &mut fields[look.field];
         if state.record != *number {
             state.record = *number;
-            state.find(field, record, seen);
+            state.find(field, record, ends, seen);
         }
         let holds = match state.found {
             Found::Unclear => return true,
             Found::Absent => field.holds(look.number, None),
-            Found::Values => state
-                .places
-                .iter()
-                .any(|place| field.holds_for(look.number, place.value(record), &mut state.memo)),
+            Found::Values => state.holds(field, look.number, record.bytes),
         };
-        holds || look.may_be_omitted && *omitted.get_or_insert_with(|| self.may_be_omitted(record, seen))
+        holds || look.may_be_omitted && *omitted.get_or_insert_with(|| self.may_be_omitted(record, ends, seen))
     }
 
-    fn may_be_omitted(&self, record: &[u8], seen: &mut Sightings) -> bool {
-        self.omissions.find_plain(record, seen);
+    fn may_be_omitted(&self, record: Record<'_>, ends: &mut Ends, seen: &mut Sightings) -> bool {
+        self.omissions.find_again(record, ends, seen);
         let Ok(places) = seen.places() else { return true };
-        places.iter().any(|place| OMISSIONS[place.key].1.may_be_told(place.value(record)))
+        places.iter().any(|place| OMISSIONS[place.key].1.may_be_told(place.value(record.bytes)))
     }
 }
 
@@ -182,15 +184,8 @@ impl Field {
         self.leaves[look].iter().any(|leaf| leaf.may_hold(value))
     }
 
-    fn holds_for(&self, look: usize, value: Raw<'_>, memo: &mut Memo<Answers>) -> bool {
-        let answers = match memo.of(value) {
-            None => return self.holds(look, Some(value)),
-            Some(Remembered::Known(answers)) => answers,
-            Some(Remembered::New(answers)) => {
-                answers.forget(self.leaves.len());
-                answers
-            }
-        };
+    /// As [`Field::holds`] for a value whose answers these are.
+    fn holds_for(&self, look: usize, value: Raw<'_>, answers: &mut Answers) -> bool {
         answers.get(look).unwrap_or_else(|| {
             let holds = self.holds(look, Some(value));
             answers.set(look, holds);
@@ -219,10 +214,31 @@ impl Answers {
 }
 
 impl State {
+    /// Whether a look holds for one of the values.
+    fn holds(&mut self, field: &Field, look: usize, record: &[u8]) -> bool {
+        let Self { places, memo, only, .. } = self;
+        if let Some(holds) = only.and_then(|slot| memo.content(slot).get(look)) {
+            return holds;
+        }
+        places.iter().any(|place| {
+            let value = place.value(record);
+            let Some((slot, is_new)) = memo.slot(value) else { return field.holds(look, Some(value)) };
+            if places.len() == 1 {
+                *only = Some(slot);
+            }
+            let answers = memo.content(slot);
+            if is_new {
+                answers.forget(field.leaves.len());
+            }
+            field.holds_for(look, value, answers)
+        })
+    }
+
     /// Finds the field in a record that is known to have no escapes in its keys.
-    fn find(&mut self, field: &Field, record: &[u8], seen: &mut Sightings) {
-        field.keys.find_plain(record, seen);
+    fn find(&mut self, field: &Field, record: Record<'_>, ends: &mut Ends, seen: &mut Sightings) {
+        field.keys.find_again(record, ends, seen);
         self.places.clear();
+        self.only = None;
         let Ok(places) = seen.places() else {
             self.found = Found::Unclear;
             return;
@@ -232,7 +248,7 @@ impl State {
         self.places.extend(places.iter().filter(|place| !(exact && place.is_prefixed)));
         self.found = match field.reach {
             Reach::Loose => Found::Values,
-            Reach::Exact => match Known::of(self.places.iter(), record) {
+            Reach::Exact => match Known::of(self.places.iter(), record.bytes) {
                 Known::Absent => Found::Absent,
                 Known::Value(_) => Found::Values,
                 Known::Not => Found::Unclear,

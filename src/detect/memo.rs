@@ -36,6 +36,18 @@ impl<T: Default> Memo<T> {
     /// What is remembered of a value, to be filled in if it is new; nothing can be of one that is too long, or that
     /// only parsing can tell.
     pub(super) fn of(&mut self, value: Raw<'_>) -> Option<Remembered<'_, T>> {
+        let (slot, is_new) = self.slot(value)?;
+        let content = self.content(slot);
+        Some(if is_new { Remembered::New(content) } else { Remembered::Known(content) })
+    }
+
+    /// As [`Memo::of`], of any bytes.
+    pub(super) fn of_bytes(&mut self, bytes: &[u8]) -> Option<Remembered<'_, T>> {
+        self.of(Raw::Text(bytes))
+    }
+
+    /// In which slot a value is remembered until another one takes it, and whether it is new there.
+    pub(super) fn slot(&mut self, value: Raw<'_>) -> Option<(usize, bool)> {
         let (text, literal) = match value {
             Raw::Text(text) => (text, false),
             Raw::Literal(text) => (text, true),
@@ -48,14 +60,20 @@ impl<T: Default> Memo<T> {
             self.slots.resize_with(SLOTS, Slot::default);
         }
         #[expect(clippy::cast_possible_truncation, reason = "only the lower bits are asked for")]
-        let slot = &mut self.slots[FixedState::default().hash_one(text) as usize % SLOTS];
-        if slot.literal == Some(literal) && slot.text == text {
-            return Some(Remembered::Known(&mut slot.content));
+        let number = FixedState::default().hash_one(text) as usize % SLOTS;
+        let slot = &mut self.slots[number];
+        let is_known = slot.literal == Some(literal) && slot.text == text;
+        if !is_known {
+            slot.literal = Some(literal);
+            slot.text.clear();
+            slot.text.extend_from_slice(text);
         }
-        slot.literal = Some(literal);
-        slot.text.clear();
-        slot.text.extend_from_slice(text);
-        Some(Remembered::New(&mut slot.content))
+        Some((number, !is_known))
+    }
+
+    /// What is remembered in a slot.
+    pub(super) fn content(&mut self, slot: usize) -> &mut T {
+        &mut self.slots[slot].content
     }
 }
 

@@ -1,4 +1,5 @@
-//! What is worked out of an event beside its record, when somebody asks for it, and once.
+//! What is worked out of an event beside its record: where its fields stand, and the rest when somebody asks for it,
+//! and once.
 //!
 //! The actor and the target are fields like those of the record: `actor.name`, `target.kind`. Rules, groups
 //! and summaries all find them by [`Event::any`]. These names are ours: a record that has such a field of its
@@ -8,14 +9,17 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use super::document::Documents;
+use super::fields::Fields;
 use super::value::{Node, Value};
 use super::{Actor, CONTAINERS, Event, FieldPath, Target};
 
 /// What was worked out of one event so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Beside {
+    pub(super) fields: Fields,
     pub(super) documents: Documents,
-    derived: OnceCell<Box<[Node<'static>]>>,
+    actor: OnceCell<Box<[Node<'static>]>>,
+    target: OnceCell<Box<[Node<'static>]>>,
 }
 
 /// The derived fields, each with the path below which the record has the same text, if there is one.
@@ -34,16 +38,23 @@ const DERIVED: [(&str, Option<&str>); 11] = [
 ];
 
 impl Beside {
-    /// An object with the derived fields of the event.
-    pub(super) fn derived<'e>(&'e self, event: &Event<'e>) -> Value<'e> {
-        Value::first(self.derived.get_or_init(|| derive(event)))
+    /// Of the event with these fields.
+    pub(super) fn new(fields: Fields) -> Self {
+        Self { fields, documents: Documents::default(), actor: OnceCell::new(), target: OnceCell::new() }
+    }
+
+    /// An object with those derived fields of the event that begin as this path does.
+    pub(super) fn derived<'e>(&'e self, event: &Event<'e>, path: &FieldPath) -> Value<'e> {
+        Value::first(match path.head() {
+            "actor" => self.actor.get_or_init(|| actor(event)),
+            _ => self.target.get_or_init(|| target(event)),
+        })
     }
 }
 
-fn derive(event: &Event<'_>) -> Box<[Node<'static>]> {
-    let (actor, target) = (Actor::of(event), Target::of(event));
-    let text = |text: Cow<'_, str>| Node::String(text.into_owned().into());
-    let actor = [
+fn actor(event: &Event<'_>) -> Box<[Node<'static>]> {
+    let actor = Actor::of(event);
+    let fields = [
         ("kind", Some(Node::String(actor.kind.as_str().into()))),
         ("type", actor.identity_type.map(text)),
         ("arn", actor.arn.map(text)),
@@ -53,28 +64,34 @@ fn derive(event: &Event<'_>) -> Box<[Node<'static>]> {
         ("mfa", actor.mfa.map(Node::Bool)),
         ("access_key_id", actor.access_key_id.map(text)),
     ];
-    let target = target.map(|target| {
+    object_with("actor", Some(fields))
+}
+
+fn target(event: &Event<'_>) -> Box<[Node<'static>]> {
+    let fields = Target::of(event).map(|target| {
         [("kind", Some(text(target.kind))), ("name", Some(text(target.name))), ("arn", target.arn.map(text))]
     });
+    object_with("target", fields)
+}
+
+fn text(text: Cow<'_, str>) -> Node<'static> {
+    Node::String(text.into_owned().into())
+}
+
+/// An object with at most one key, for the object of those fields that there are.
+fn object_with<const N: usize>(
+    key: &'static str,
+    fields: Option<[(&'static str, Option<Node<'static>>); N]>,
+) -> Box<[Node<'static>]> {
     let mut nodes = vec![Node::Object { count: 0 }];
-    push_member(&mut nodes, "actor", actor);
-    if let Some(target) = target {
-        push_member(&mut nodes, "target", target);
+    if let Some(fields) = fields {
+        let fields = fields.into_iter().filter_map(|(name, value)| Some([Node::String(name.into()), value?]));
+        nodes.extend([Node::String(key.into()), Node::Object { count: 0 }]);
+        nodes.extend(fields.flatten());
+        nodes[2] = Node::Object { count: nodes.len() - 3 };
     }
     nodes[0] = Node::Object { count: nodes.len() - 1 };
     nodes.into()
-}
-
-/// Pushes a key and the object of those fields that there are.
-fn push_member<const N: usize>(
-    nodes: &mut Vec<Node<'static>>,
-    key: &'static str,
-    fields: [(&'static str, Option<Node<'static>>); N],
-) {
-    let fields = fields.into_iter().filter_map(|(name, value)| Some([Node::String(name.into()), value?]));
-    let fields: Vec<_> = fields.flatten().collect();
-    nodes.extend([Node::String(key.into()), Node::Object { count: fields.len() }]);
-    nodes.extend(fields);
 }
 
 impl FieldPath {
@@ -86,7 +103,7 @@ impl FieldPath {
     /// Whether the path names a derived field.
     #[must_use]
     pub fn is_derived(&self) -> bool {
-        Self::derived().any(|name| name == self.as_str())
+        matches!(self.head(), "actor" | "target") && Self::derived().any(|name| name == self.as_str())
     }
 
     /// The path below which the record itself has every text of this one; none where a value may also stand
@@ -105,7 +122,9 @@ impl FieldPath {
     /// Whether there are events in which it is unknown what stands at the path.
     #[must_use]
     pub fn may_be_unknown(&self) -> bool {
-        let derived = |name| name == "actor.mfa" || Target::FIELDS.contains(&name);
-        CONTAINERS.contains(&self.head()) || derived(self.as_str())
+        match self.head() {
+            "actor" | "target" => self.as_str() == "actor.mfa" || Target::FIELDS.contains(&self.as_str()),
+            head => CONTAINERS.contains(&head),
+        }
     }
 }

@@ -24,7 +24,7 @@ pub(super) const MOST_NESTED: usize = 3;
 /// The documents of one event that were asked for.
 #[derive(Debug, Default)]
 pub(super) struct Documents {
-    slots: [OnceCell<Slot>; MOST],
+    slots: OnceCell<Box<[OnceCell<Slot>; MOST]>>,
     /// A bit for each container of the event with a document that stayed unread.
     unread: Cell<u8>,
 }
@@ -60,7 +60,7 @@ impl Documents {
         if !text.trim_start().starts_with(['{', '[', '%']) {
             return Opened::Nothing;
         }
-        for slot in &self.slots {
+        for slot in self.slots.get_or_init(Box::default).iter() {
             let slot = slot.get_or_init(|| Slot { text, content: Content::read(text) });
             if std::ptr::eq(slot.text, text) {
                 return slot.content.opened();

@@ -13,6 +13,7 @@ mod actor;
 mod beside;
 mod document;
 mod extent;
+mod fields;
 mod keys;
 mod outcome;
 mod parse;
@@ -29,7 +30,8 @@ use sha2::{Digest, Sha256};
 pub use actor::{Actor, ActorKind};
 use beside::Beside;
 pub use extent::Extent;
-pub use keys::{Escaped, Keys, Others, Place, Raw, Record, Sightings};
+use fields::Fields;
+pub use keys::{Ends, Escaped, Keys, Others, Place, Raw, Record, Sightings};
 pub use outcome::Outcome;
 pub use parse::{MAX_DEPTH, Parser, Undecodable};
 pub use path::FieldPath;
@@ -76,7 +78,7 @@ pub struct EventKey<'e> {
 
 impl<'e> Event<'e> {
     fn new(record: &'e [u8], raw: &'e str, root: Value<'e>, repaired: bool, beside: &'e Beside) -> Self {
-        Self { record, raw, root, repaired, omitted: Omitted::of(root), beside }
+        Self { record, raw, root, repaired, omitted: Omitted::of(root, &beside.fields), beside }
     }
 
     /// The record's own text, repaired if need be; valid JSON, one object.
@@ -107,8 +109,11 @@ impl<'e> Event<'e> {
     /// in strings. Lists on the way are walked; a list at the end is handed over as it is. Stops at the first
     /// that holds.
     pub fn any(&self, path: &FieldPath, test: &mut dyn FnMut(Value<'e>) -> bool) -> bool {
-        let root = if path.is_derived() { self.beside.derived(self) } else { self.root };
-        path.any(root, &self.beside.documents, test)
+        let Beside { fields, documents, .. } = self.beside;
+        if path.is_derived() {
+            return path.any(self.beside.derived(self, path), None, documents, test);
+        }
+        path.any(self.root, Some(fields), documents, test)
     }
 
     /// Whether nothing can be told of the values at the path: CloudTrail left them out, or they may stand in a
@@ -126,7 +131,7 @@ impl<'e> Event<'e> {
     }
 
     fn is_unread(&self, path: &FieldPath) -> bool {
-        let unread = path.is_unread(self.root, &self.beside.documents);
+        let unread = path.is_unread(self.root, &self.beside.fields, &self.beside.documents);
         if unread {
             let container = CONTAINERS.iter().position(|name| *name == path.head());
             container.into_iter().for_each(|container| self.beside.documents.note_unread(container));
@@ -144,7 +149,8 @@ impl<'e> Event<'e> {
     /// The value below nested object keys, or `None` where one is absent.
     #[must_use]
     pub fn at(&self, keys: &[&str]) -> Option<Value<'e>> {
-        keys.iter().try_fold(self.root, |value, key| value.get(key))
+        let (first, rest) = keys.split_first()?;
+        rest.iter().try_fold(self.beside.fields.get(self.root, first)?, |value, key| value.get(key))
     }
 
     /// The text of the scalar below nested object keys; `None` for null, objects, lists and absent ones.
@@ -188,8 +194,9 @@ impl<'e> Event<'e> {
 }
 
 impl Omitted {
-    fn of(root: Value<'_>) -> Self {
-        let bits = CONTAINERS.iter().enumerate().filter(|(_, name)| root.get(name).is_some_and(is_omitted));
+    fn of(root: Value<'_>, fields: &Fields) -> Self {
+        let is_omitted = |name: &str| fields.get(root, name).is_some_and(is_omitted);
+        let bits = CONTAINERS.iter().enumerate().filter(|(_, name)| is_omitted(name));
         Self(bits.fold(0, |bits, (i, _)| bits | 1 << i))
     }
 

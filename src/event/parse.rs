@@ -15,6 +15,7 @@ use simd_json::tape;
 
 use super::Event;
 use super::beside::Beside;
+use super::fields::Fields;
 use super::tokens::{Token, Tokens};
 use super::value::{Kind, Members, Node, Value};
 
@@ -80,8 +81,9 @@ impl Parser {
             let mut nodes = recycle(std::mem::take(&mut self.nodes));
             if self.fast.parse(record, &mut nodes) && matches!(nodes[0], Node::Object { .. }) {
                 keep_the_last(&mut nodes);
-                let beside = Beside::default();
-                let result = look(Event::new(record, raw, Value::first(&nodes), false, &beside));
+                let root = Value::first(&nodes);
+                let beside = Beside::new(Fields::of(root));
+                let result = look(Event::new(record, raw, root, false, &beside));
                 self.nodes = recycle(nodes);
                 return Ok(result);
             }
@@ -113,8 +115,9 @@ impl Parser {
         };
         let result = outcome.map(|raw| {
             keep_the_last(&mut nodes);
-            let beside = Beside::default();
-            look(Event::new(record, raw, Value::first(&nodes), repaired, &beside))
+            let root = Value::first(&nodes);
+            let beside = Beside::new(Fields::of(root));
+            look(Event::new(record, raw, root, repaired, &beside))
         });
         self.nodes = recycle(nodes);
         result

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::CONTAINERS;
 use super::document::{Documents, MOST_NESTED, Opened};
+use super::fields::Fields;
 use super::value::{Kind, Value};
 
 /// A dotted path such as `requestParameters.userName`.
@@ -59,40 +60,42 @@ impl FieldPath {
         self.segments.len() == 1
     }
 
-    /// Whether `test` holds for any value at this path. Lists on the way are walked; a list at the end is
-    /// handed over as it is. Stops at the first that holds.
+    /// Whether `test` holds for any value at this path, from an object on, where it may be known where its fields
+    /// stand. Lists on the way are walked; a list at the end is handed over as it is. Stops at the first that holds.
     pub(super) fn any<'e>(
         &self,
         root: Value<'e>,
+        fields: Option<&Fields>,
         documents: &'e Documents,
         test: &mut dyn FnMut(Value<'e>) -> bool,
     ) -> bool {
-        self.walk(documents, test).any_from(0, root, 0)
+        self.walk(fields, documents, test).any_from(0, root, 0)
     }
 
     /// As [`Event::any`](super::Event::any), for a path that begins at a value of the event.
     pub fn any_below<'e>(&self, value: Value<'e>, test: &mut dyn FnMut(Value<'e>) -> bool) -> bool {
-        Walk { path: self, documents: None, test, unread: false }.any_from(0, value, 0)
+        Walk { path: self, fields: None, documents: None, test, unread: false }.any_from(0, value, 0)
     }
 
     /// Whether the path leads through a document that stays unread.
-    pub(super) fn is_unread(&self, root: Value<'_>, documents: &Documents) -> bool {
+    pub(super) fn is_unread(&self, root: Value<'_>, fields: &Fields, documents: &Documents) -> bool {
         if !self.may_leave_the_record() {
             return false;
         }
         let test = &mut |_: Value<'_>| false;
-        let mut walk = self.walk(documents, test);
+        let mut walk = self.walk(Some(fields), documents, test);
         walk.any_from(0, root, 0);
         walk.unread
     }
 
     fn walk<'w, 'e>(
         &'w self,
+        fields: Option<&'w Fields>,
         documents: &'e Documents,
         test: &'w mut dyn FnMut(Value<'e>) -> bool,
     ) -> Walk<'w, 'e> {
         let documents = self.may_leave_the_record().then_some(documents);
-        Walk { path: self, documents, test, unread: false }
+        Walk { path: self, fields, documents, test, unread: false }
     }
 
     /// Whether the path may go on through a string of the record. Documents stand in parameters only, below a
@@ -108,6 +111,8 @@ const PARAMETER: usize = 2;
 /// The way of a path through an event.
 struct Walk<'w, 'e> {
     path: &'w FieldPath,
+    /// Where the fields of the value stand at which it begins, if that is known.
+    fields: Option<&'w Fields>,
     /// None if the path stays in the record.
     documents: Option<&'e Documents>,
     test: &'w mut dyn FnMut(Value<'e>) -> bool,
@@ -126,8 +131,12 @@ impl<'e> Walk<'_, 'e> {
         match value.kind() {
             Kind::Array(mut elements) => elements.any(|element| self.any_from(from, element, nested)),
             Kind::Object(_) => {
+                let get = |key| match self.fields {
+                    Some(fields) if from == 0 => fields.get(value, key),
+                    _ => value.get(key),
+                };
                 let step = (from + 1..=end).rev().find_map(|to| {
-                    value.get(&text[segments[from].start..segments[to - 1].end]).map(|value| (to, value))
+                    get(&text[segments[from].start..segments[to - 1].end]).map(|value| (to, value))
                 });
                 step.is_some_and(|(to, value)| self.any_from(to, value, nested))
             }

@@ -111,6 +111,27 @@ impl<'e> Value<'e> {
         Self(&nodes[..nodes[0].span()])
     }
 
+    /// The indices of the nodes that are keys of this object; none of anything else.
+    pub(super) fn key_indices(self) -> impl Iterator<Item = usize> {
+        let end = if matches!(self.0[0], Node::Object { .. }) { self.0.len() } else { 0 };
+        let mut at = 1;
+        std::iter::from_fn(move || {
+            let key = (at < end).then_some(at)?;
+            at = key + 1 + self.0[key + 1].span();
+            Some(key)
+        })
+    }
+
+    /// The node of this index.
+    pub(super) fn node(self, index: usize) -> Option<&'e Node<'e>> {
+        self.0.get(index)
+    }
+
+    /// The value that begins at the node of this index.
+    pub(super) fn value_at(self, index: usize) -> Option<Value<'e>> {
+        self.0.get(index..).map(Value::first)
+    }
+
     /// What it is.
     #[must_use]
     pub fn kind(self) -> Kind<'e> {

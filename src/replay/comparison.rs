@@ -27,12 +27,6 @@ pub struct Sides<T> {
     pub new: T,
 }
 
-impl<T> Sides<T> {
-    pub(super) fn map<R>(self, mut change: impl FnMut(T) -> R) -> Sides<R> {
-        Sides { old: change(self.old), new: change(self.new) }
-    }
-}
-
 /// Two sets of detections, to be compared.
 #[derive(Debug)]
 pub struct Pair {

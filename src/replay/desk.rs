@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::sync::PoisonError;
 
 use super::comparison::{InOrder, SideBySide, Sides};
 use super::evidence;
@@ -60,7 +59,7 @@ impl<'a> Desk<'a> {
     }
 
     fn over_many(&mut self, sets: &Sets, piles: Piles) -> io::Result<()> {
-        let Sides { old, new } = piles.map(|pile| pile.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let Sides { old, new } = piles;
         match sets {
             Sets::One(set) => {
                 let mut told = evidence::tell(new, set)?;

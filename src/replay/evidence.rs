@@ -1,13 +1,16 @@
-//! Detections over more than one event in a replay: their evidence is sorted by event time after the pass, and one
+//! Detections over more than one event in a replay: their evidence is sorted by event time after the pass, and an
 //! engine takes it from the first event to the last. Lateness plays no part.
 //!
-//! Few events are ever listed by an alert. Their texts wait in memory, and in a file if they are many; evidence has only
-//! the place of its text.
+//! What no detection joins goes its own way: in parts that share nothing, each with an engine of its own, so that the end
+//! of a replay has work for several cores.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::sync::{Arc, Mutex, mpsc};
+use std::io;
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 use jiff::Timestamp;
 
@@ -15,6 +18,7 @@ use super::comparison::InOrder;
 use super::lock;
 use super::sorter::{Row, Sorted, Sorter};
 use super::spool;
+use super::texts::{Place, Span, Texts, Written};
 use crate::alert::{self, Alert, Origin};
 use crate::detect::windows::{Engine, FindingKind, Journaling, Step, Tally, Values};
 use crate::detect::{Evidence, Finding};
@@ -27,32 +31,58 @@ const ORDER: usize = 28;
 const AT_ONCE: usize = 256 << 10;
 /// Bytes that evidence has at most, as a rule.
 const USUAL: usize = 192;
-/// Bytes of texts that are held in memory.
-const IN_MEMORY: u64 = 32 << 20;
-/// Bytes of texts that are written at once.
-const WRITTEN_AT_ONCE: usize = 64 << 10;
-/// Rows of evidence in a step of the engine, and steps that it may be ahead of the alerts.
+/// Bytes of texts, and of evidence, that are held in memory.
+const IN_MEMORY: usize = 32 << 20;
+/// Parts of the evidence that share no detection, at most.
+const PARTS: usize = 8;
+/// Rows of evidence in a step of an engine.
 const STEP: usize = 4_096;
-const AHEAD: usize = 2;
 /// Findings that wait for a later revision.
 const MOST_OPEN: usize = 4_096;
 
 /// The evidence of all objects.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pile {
-    rows: Sorter,
-    texts: Texts,
+    rows: Mutex<Rows>,
+    /// The part to which evidence goes, by the number of its rule.
+    parts: Vec<usize>,
+    /// By worker, so that none waits for another.
+    texts: Vec<Mutex<Texts>>,
+}
+
+#[derive(Debug)]
+struct Rows {
+    /// By part.
+    sorters: Vec<Sorter>,
     /// Hits that are none because their events have no time.
     untimed: u64,
+}
+
+impl Pile {
+    /// For evidence that so many workers make with a set.
+    pub(super) fn new(set: &Inspection, workers: usize) -> Self {
+        let parts = set.detections.feeds().parts(PARTS);
+        let sorters = (0..PARTS).map(|_| Sorter::new(IN_MEMORY / PARTS)).collect();
+        let texts = (0..workers).map(|_| Mutex::new(Texts::new(IN_MEMORY / workers))).collect();
+        Self { rows: Mutex::new(Rows { sorters, untimed: 0 }), parts, texts }
+    }
+
+    fn into_parts(self) -> (Rows, Vec<Texts>) {
+        let texts = self.texts.into_iter().map(|texts| texts.into_inner().unwrap_or_else(PoisonError::into_inner));
+        (self.rows.into_inner().unwrap_or_else(PoisonError::into_inner), texts.collect())
+    }
 }
 
 /// Gathers the evidence of one object.
 #[derive(Debug)]
 pub(super) struct Gathering<'p> {
-    pile: &'p Mutex<Pile>,
+    pile: &'p Pile,
+    /// The number of the worker.
+    worker: usize,
     /// The number of the object's task, by which equal evidence of several objects has an order.
     task: usize,
-    rows: Vec<Row>,
+    /// With the part that each belongs to.
+    rows: Vec<(usize, Row)>,
     bytes: usize,
     untimed: u64,
     /// The last event with a text, by its number in the object, and where that is.
@@ -61,8 +91,9 @@ pub(super) struct Gathering<'p> {
 }
 
 impl<'p> Gathering<'p> {
-    pub(super) fn new(pile: &'p Mutex<Pile>, task: usize) -> Self {
-        Self { pile, task, rows: Vec::new(), bytes: 0, untimed: 0, last: None, handed_over: Ok(()) }
+    pub(super) fn new(pile: &'p Pile, worker: usize, task: usize) -> Self {
+        let (rows, handed_over) = (Vec::new(), Ok(()));
+        Self { pile, worker, task, rows, bytes: 0, untimed: 0, last: None, handed_over }
     }
 
     pub(super) fn untimed(&mut self) {
@@ -74,11 +105,12 @@ impl<'p> Gathering<'p> {
         if let Some((_, place)) = self.last.as_ref().filter(|(index, _)| *index == origin.index) {
             return place.clone();
         }
-        let text = alert::bare_excerpt(event, origin);
-        let place = lock(self.pile).texts.push(&text).unwrap_or_else(|error| {
+        let write = |text: &mut Vec<u8>| alert::write_bare_excerpt(event, origin, text);
+        let span = lock(&self.pile.texts[self.worker]).push(write).unwrap_or_else(|error| {
             self.handed_over = Err(error);
-            Box::default()
+            Span { at: 0, length: 0 }
         });
+        let place = Place { worker: self.worker, span }.to_string().into_boxed_str();
         self.last = Some((origin.index, place.clone()));
         place
     }
@@ -88,7 +120,7 @@ impl<'p> Gathering<'p> {
         evidence.write(&mut value);
         let key = [&value[..ORDER], &(self.task as u64).to_be_bytes(), &record.to_be_bytes()].concat();
         self.bytes += value.len();
-        self.rows.push(Row { key, value });
+        self.rows.push((self.pile.parts[evidence.rule as usize], Row { key, value }));
         if self.bytes >= AT_ONCE {
             self.hand_over();
         }
@@ -104,9 +136,9 @@ impl<'p> Gathering<'p> {
         if self.rows.is_empty() && self.untimed == 0 || self.handed_over.is_err() {
             return;
         }
-        let mut pile = lock(self.pile);
-        pile.untimed += std::mem::take(&mut self.untimed);
-        self.handed_over = self.rows.drain(..).try_for_each(|row| pile.rows.push(row));
+        let mut rows = lock(&self.pile.rows);
+        rows.untimed += std::mem::take(&mut self.untimed);
+        self.handed_over = self.rows.drain(..).try_for_each(|(part, row)| rows.sorters[part].push(row));
     }
 }
 
@@ -120,38 +152,51 @@ pub(super) struct Told {
     pub(super) untimed: u64,
 }
 
-/// Has the engine of a set take all evidence. While it takes more, alerts are made of what it has found.
+/// Has engines of a set take all evidence, and makes alerts of what they find.
 pub(super) fn tell(pile: Pile, set: &Inspection) -> io::Result<Told> {
-    let Pile { rows, texts, untimed } = pile;
-    let mut teller = Teller::new(set, texts.written()?);
-    let tally = std::thread::scope(|scope| {
-        let (steps, taken) = mpsc::sync_channel(AHEAD);
-        let engine = scope.spawn(move || find(rows, set, &steps));
-        taken.into_iter().try_for_each(|(step, time)| teller.all(step, time))?;
-        engine.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    let (Rows { sorters, untimed }, texts) = pile.into_parts();
+    let texts = texts.into_iter().map(Texts::written).collect::<io::Result<Vec<_>>>()?;
+    let parts: Vec<_> = sorters.into_iter().filter(|rows| !rows.is_empty()).map(|rows| Mutex::new(Some(rows))).collect();
+    let next = AtomicUsize::new(0);
+    let work = || -> io::Result<Vec<_>> {
+        let mut done = Vec::new();
+        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let rows = lock(part).take();
+            done.extend(rows.map(|rows| tell_part(rows, set, &texts)).transpose()?);
+        }
+        Ok(done)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(parts.len());
+    let done: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let joined = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        threads.into_iter().map(joined).collect::<io::Result<_>>()
     })?;
-    let mut alerts = teller.alerts.sorted()?;
+    let (alerts, tallies): (Vec<Sorter>, Vec<Tally>) = done.into_iter().flatten().unzip();
+    let tally = tallies.into_iter().fold(Tally::default(), Tally::and);
+    let mut alerts = Sorter::sorted_together(alerts)?;
     Ok(Told { next: alerts.next()?, alerts, tally, untimed })
 }
 
-/// Hands over what the engine finds, in steps, each with the time up to which it has seen all; less than all if
-/// nobody takes it.
-fn find(rows: Sorter, set: &Inspection, steps: &mpsc::SyncSender<(Step, Timestamp)>) -> io::Result<Tally> {
+/// The alerts of one part of the evidence, and what became of it.
+fn tell_part(rows: Sorter, set: &Inspection, texts: &[Written]) -> io::Result<(Sorter, Tally)> {
+    let mut teller = Teller::new(set, texts);
     let mut engine = Engine::new(set.detections.feeds().clone(), Journaling::Off);
-    let mut evidence = rows.sorted()?;
+    let mut evidence = Sorter::sorted_together(vec![rows])?;
     loop {
         let step = next_step(&mut evidence)?;
-        let last = step.last().map_or(Timestamp::MAX, |evidence| evidence.time);
         let is_end = step.is_empty();
-        if steps.send((engine.step(step, last), last)).is_err() || is_end {
-            return Ok(*engine.tally());
+        let last = step.last().map_or(Timestamp::MAX, |evidence| evidence.time);
+        teller.all(engine.step(step, last), last)?;
+        if is_end {
+            return Ok((teller.alerts, *engine.tally()));
         }
     }
 }
 
 /// Hands over all evidence, in steps.
 pub(super) fn each(pile: Pile, take: &mut dyn FnMut(Vec<Evidence>)) -> io::Result<()> {
-    let mut evidence = pile.rows.sorted()?;
+    let mut evidence = Sorter::sorted_together(pile.into_parts().0.sorters)?;
     loop {
         match next_step(&mut evidence)? {
             step if step.is_empty() => return Ok(()),
@@ -175,7 +220,8 @@ fn next_step(sorted: &mut Sorted) -> io::Result<Vec<Evidence>> {
 struct Teller<'s> {
     set: &'s Inspection,
     parser: Parser,
-    texts: Written,
+    /// By worker.
+    texts: &'s [Written],
     /// The last findings about periods that are not over, as far as there is room: of several revisions the last is
     /// told, as the only one.
     open: HashMap<(Arc<str>, Values, Timestamp), Finding>,
@@ -183,8 +229,8 @@ struct Teller<'s> {
 }
 
 impl<'s> Teller<'s> {
-    fn new(set: &'s Inspection, texts: Written) -> Self {
-        Self { set, parser: Parser::default(), texts, open: HashMap::new(), alerts: Sorter::default() }
+    fn new(set: &'s Inspection, texts: &'s [Written]) -> Self {
+        Self { set, parser: Parser::default(), texts, open: HashMap::new(), alerts: Sorter::new(IN_MEMORY / PARTS) }
     }
 
     fn all(&mut self, step: Step, time: Timestamp) -> io::Result<()> {
@@ -209,70 +255,14 @@ impl<'s> Teller<'s> {
         let Some(rule) = detections.rule(&finding.detection) else { return Ok(()) };
         for listed in &mut finding.listed {
             if let Some(place) = listed.excerpt.take() {
-                listed.excerpt = Some(Arc::from(alert::masked_excerpt(&self.texts.read(&place)?)));
+                let Place { worker, span } = place.parse()?;
+                let texts = self.texts.get(worker).ok_or(io::ErrorKind::InvalidData)?;
+                listed.excerpt = Some(Arc::from(alert::masked_excerpt(&texts.read(span)?)));
             }
         }
         let revision = std::mem::replace(&mut finding.revision, 1);
         let alert = Alert::of_finding(&finding, rule, None, tool, &mut self.parser);
         self.alerts.push(Row { key: key(&alert, revision), value: spool::write(0, &alert) })
-    }
-}
-
-/// Texts about events, one behind the other: in memory, and in a file without a name those for which there was no
-/// room.
-#[derive(Debug, Default)]
-struct Texts {
-    early: Vec<u8>,
-    late: Option<BufWriter<File>>,
-    length: u64,
-}
-
-impl Texts {
-    /// Adds a text; answers with its place.
-    fn push(&mut self, text: &str) -> io::Result<Box<str>> {
-        let place = format!("{} {}", self.length, text.len());
-        self.length += text.len() as u64;
-        if self.length <= IN_MEMORY {
-            self.early.extend_from_slice(text.as_bytes());
-            return Ok(place.into());
-        }
-        let late = match &mut self.late {
-            Some(late) => late,
-            none => none.insert(BufWriter::with_capacity(WRITTEN_AT_ONCE, tempfile::tempfile()?)),
-        };
-        late.write_all(text.as_bytes())?;
-        Ok(place.into())
-    }
-
-    fn written(self) -> io::Result<Written> {
-        let late = self.late.map(|late| late.into_inner().map_err(io::IntoInnerError::into_error));
-        Ok(Written { early: self.early, late: late.transpose()? })
-    }
-}
-
-/// Texts that are read again.
-struct Written {
-    early: Vec<u8>,
-    late: Option<File>,
-}
-
-impl Written {
-    fn read(&mut self, place: &str) -> io::Result<String> {
-        let place =
-            place.split_once(' ').and_then(|(at, length)| Some((at.parse().ok()?, length.parse().ok()?)));
-        let (at, length): (u64, usize) = place.ok_or(io::ErrorKind::InvalidData)?;
-        let mut text = vec![0; length];
-        match (at.checked_sub(self.early.len() as u64), &mut self.late) {
-            (Some(at), Some(late)) => {
-                late.seek(SeekFrom::Start(at))?;
-                late.read_exact(&mut text)?;
-            }
-            _ => {
-                let early = usize::try_from(at).ok().and_then(|at| self.early.get(at..)?.get(..length));
-                text.copy_from_slice(early.ok_or(io::ErrorKind::UnexpectedEof)?);
-            }
-        }
-        String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 }
 
@@ -295,23 +285,6 @@ impl InOrder for Told {
             if self.next.as_ref().is_none_or(|next| !next.key.starts_with(&key)) {
                 return Ok(Some((key, spool::read(&mut value.as_slice())?.alert)));
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_read_again_from_wherever_they_are() {
-        let mut texts = Texts::default();
-        let text = |number: usize| format!("{number} {}", "é".repeat(number % 7 * 100_000));
-        let places: Vec<_> = (0..80).map(|number| texts.push(&text(number)).unwrap()).collect();
-        assert!(texts.late.is_some() && !texts.early.is_empty());
-        let mut written = texts.written().unwrap();
-        for number in (0..80).rev() {
-            assert_eq!(written.read(&places[number]).unwrap(), text(number));
         }
     }
 }

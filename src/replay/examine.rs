@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Mutex;
 
 use super::comparison::{Pair, Sides, Span};
 use super::evidence::{Gathering, Pile};
@@ -25,16 +24,25 @@ pub(super) struct Bench<'r> {
     glimpse: Glimpse<'r>,
     times: EventTimes,
     piles: &'r Piles,
+    /// The number of the worker, by which it has a part of the piles to itself.
+    number: usize,
 }
 
 /// Where the evidence of all objects goes, for each set.
-pub(super) type Piles = Sides<Mutex<Pile>>;
+pub(super) type Piles = Sides<Pile>;
 
 impl<'r> Bench<'r> {
-    pub(super) fn new(sets: &'r Sets, window: &'r Window, limits: Limits, piles: &'r Piles) -> Self {
+    pub(super) fn new(
+        number: usize,
+        sets: &'r Sets,
+        window: &'r Window,
+        limits: Limits,
+        piles: &'r Piles,
+    ) -> Self {
         Self {
             sets,
             piles,
+            number,
             worker: Worker::new(limits),
             sides: Sides { old: Worker::new(limits), new: Worker::new(limits) },
             glimpse: Glimpse::new(window),
@@ -95,7 +103,7 @@ impl<'r> Bench<'r> {
 
     fn spooling(&self, task: usize) -> Sides<Spooling<'r>> {
         let (window, piles) = (self.glimpse.window(), self.piles);
-        let spooling = |pile| Spooling::new(window, Gathering::new(pile, task));
+        let spooling = |pile| Spooling::new(window, Gathering::new(pile, self.number, task));
         Sides { old: spooling(&piles.old), new: spooling(&piles.new) }
     }
 }

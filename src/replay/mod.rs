@@ -13,6 +13,7 @@ mod patient;
 mod sorter;
 mod spool;
 mod summary;
+mod texts;
 mod turns;
 mod window;
 
@@ -37,6 +38,7 @@ use crate::sigma::Rule;
 use crate::worker::{Examined, Inspection};
 use comparison::Span;
 use desk::Desk;
+use evidence::Pile;
 use examine::{Bench, Piles};
 use patient::Patient;
 use spool::Spool;
@@ -93,6 +95,15 @@ impl Sets {
             Sets::One(_) => 1,
             Sets::Two(_) => 2,
         }
+    }
+
+    /// Where so many workers put evidence.
+    fn piles(&self, workers: usize) -> Piles {
+        let (old, new) = match self {
+            Sets::One(set) => (&**set, &**set),
+            Sets::Two(pair) => (&pair.sets.old, &pair.sets.new),
+        };
+        Piles { old: Pile::new(old, workers), new: Pile::new(new, workers) }
     }
 
     fn limits(&self) -> Limits {
@@ -154,8 +165,7 @@ pub fn gather(
     let (desk, Piles { new, .. }) = pass(sources, &sets, &Window::default(), jobs, stop, &mut audience);
     let (mut summary, told) = desk.finish();
     summary.interrupted = stop.load(Ordering::Relaxed) || told.is_err();
-    let pile = new.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let taken = told.and_then(|()| if summary.interrupted { Ok(()) } else { evidence::each(pile, take) });
+    let taken = told.and_then(|()| if summary.interrupted { Ok(()) } else { evidence::each(new, take) });
     (summary, taken)
 }
 
@@ -195,16 +205,18 @@ fn pass<'a>(
     let summary = Summary { window: window.to_string(), diff, ..Summary::default() };
     let desk = Mutex::new(Desk::new(summary, audience));
     let running = Running::new(jobs);
-    let piles = Piles::default();
+    let piles = sets.piles(jobs);
     std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                let _running = running.one(&turns);
-                work(&tasks, &turns, sets, window, stop, &desk, &piles);
+        let (tasks, turns, running, desk, piles) = (&tasks, &turns, &running, &desk, &piles);
+        for number in 0..jobs {
+            scope.spawn(move || {
+                let _running = running.one(turns);
+                let bench = |limits| Bench::new(number, sets, window, limits, piles);
+                work(tasks, turns, bench, sets.limits(), stop, desk);
             });
         }
         while running.wait(PROGRESS_EVERY) {
-            lock(&desk).progress(tasks.len());
+            lock(desk).progress(tasks.len());
         }
     });
     (desk.into_inner().unwrap_or_else(PoisonError::into_inner), piles)
@@ -259,16 +271,15 @@ enum Found {
 
 /// One worker: takes tasks until there are none. While it examines an object, the next one is on its way from
 /// the disk.
-fn work(
+fn work<'r>(
     tasks: &[Task],
     turns: &Turns,
-    sets: &Sets,
-    window: &Window,
+    bench_within: impl Fn(Limits) -> Bench<'r>,
+    limits: Limits,
     stop: &Arc<AtomicBool>,
     desk: &Mutex<Desk<'_>>,
-    piles: &Piles,
 ) {
-    let mut bench = Bench::new(sets, window, sets.limits(), piles);
+    let mut bench = bench_within(limits);
     let (mut opened, mut buffer) = (None, Vec::new());
     loop {
         // A worker that holds a task does not wait for others.
@@ -287,8 +298,8 @@ fn work(
             Opened::Stdin => {
                 let mut body = Body::Stream(Box::new(Patient::stdin(stop)));
                 // Whoever pipes something in has chosen how much it is.
-                let limits = Limits { inflated: u64::MAX, ..sets.limits() };
-                Bench::new(sets, window, limits, piles).examine(number, &mut body, None)
+                let limits = Limits { inflated: u64::MAX, ..limits };
+                bench_within(limits).examine(number, &mut body, None)
             }
             Opened::Pipe(path) => {
                 let mut body = Body::Stream(Box::new(Patient::pipe(path, stop)));

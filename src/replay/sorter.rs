@@ -4,14 +4,13 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 
 use tempfile::SpooledTempFile;
 
-/// Bytes of rows that are held in memory before they become a run.
-const IN_MEMORY: usize = 32 << 20;
-
 /// Rows by their keys, which are compared byte for byte; equal keys stay in the order in which they came.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sorter {
     rows: Vec<Row>,
     bytes: usize,
+    /// Bytes of rows that are held in memory before they become a run.
+    room: usize,
     runs: Vec<BufReader<SpooledTempFile>>,
 }
 
@@ -23,17 +22,28 @@ pub(super) struct Row {
 }
 
 impl Sorter {
+    pub(super) fn new(room: usize) -> Self {
+        Self { rows: Vec::new(), bytes: 0, room, runs: Vec::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.runs.is_empty()
+    }
+
     pub(super) fn push(&mut self, row: Row) -> io::Result<()> {
         self.bytes += row.key.len() + row.value.len();
         self.rows.push(row);
-        if self.bytes < IN_MEMORY { Ok(()) } else { self.end_run() }
+        if self.bytes < self.room { Ok(()) } else { self.end_run() }
     }
 
-    /// The rows, from the least key on.
-    pub(super) fn sorted(mut self) -> io::Result<Sorted> {
-        self.rows.sort_by(|one, other| one.key.cmp(&other.key));
-        let mut sources: Vec<Source> = self.runs.into_iter().map(Source::File).collect();
-        sources.push(Source::Memory(self.rows.into_iter()));
+    /// The rows of all of them, from the least key on.
+    pub(super) fn sorted_together(sorters: Vec<Self>) -> io::Result<Sorted> {
+        let mut sources = Vec::new();
+        for Self { mut rows, runs, .. } in sorters {
+            rows.sort_by(|one, other| one.key.cmp(&other.key));
+            sources.extend(runs.into_iter().map(Source::File));
+            sources.push(Source::Memory(rows.into_iter()));
+        }
         let heads = sources.iter_mut().map(Source::next).collect::<io::Result<_>>()?;
         Ok(Sorted { sources, heads })
     }
@@ -58,7 +68,7 @@ impl Sorter {
 /// Rows that are taken out in order.
 #[derive(Debug)]
 pub(super) struct Sorted {
-    /// Older runs first.
+    /// Of each sorter the older runs first.
     sources: Vec<Source>,
     /// The next row of each.
     heads: Vec<Option<Row>>,
@@ -118,11 +128,14 @@ mod tests {
             value: [&number.to_be_bytes()[..], &[b'x'; 900]].concat(),
         };
         let mut expected: Vec<Row> = (0..100_000).map(row).collect();
-        let mut sorter = Sorter::default();
-        expected.iter().for_each(|row| sorter.push(row.clone()).unwrap());
-        assert!(sorter.runs.len() > 1 && !sorter.rows.is_empty());
+        let mut sorters = vec![Sorter::new(8 << 20), Sorter::new(8 << 20), Sorter::new(8 << 20)];
+        assert!(sorters[2].is_empty());
+        let (early, late) = expected.split_at(70_000);
+        early.iter().for_each(|row| sorters[0].push(row.clone()).unwrap());
+        late.iter().for_each(|row| sorters[1].push(row.clone()).unwrap());
+        assert!(sorters[..2].iter().all(|sorter| sorter.runs.len() > 1 && !sorter.rows.is_empty()));
         expected.sort_by(|one, other| one.key.cmp(&other.key));
-        let mut sorted = sorter.sorted().unwrap();
+        let mut sorted = Sorter::sorted_together(sorters).unwrap();
         for expected in expected {
             assert_eq!(sorted.next().unwrap().as_ref(), Some(&expected));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::records::RecordsError;
-use crate::detect::windows::{Engine, Journaling, NoEvidence};
+use crate::detect::windows::{Engine, Identity, Journaling, NoEvidence};
 use crate::detect::{Detections, Evidence, Finding, Hit, Scratch, Status};
 
 /// What a set of detections says of a list of records.
@@ -48,7 +48,7 @@ impl Stream {
         if hit.is_told_alone() {
             self.fired.insert(hit.rule.id.clone());
         }
-        let evidence = detections.feeds().evidence(hit);
+        let evidence = detections.feeds().evidence(hit, &Identity::default());
         self.untimed += u64::from(matches!(evidence, Err(NoEvidence::Untimed)));
         evidence.ok().flatten()
     }

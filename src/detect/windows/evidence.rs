@@ -3,6 +3,7 @@
 //! Workers make it, far from the engine, millions of times in a replay; so it is small, has a byte form, and
 //! owns nothing of the event but the texts that were asked for.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::bytes::{Malformed, Reader, put_number, put_run};
-use crate::event::{EventKey, hex};
+use crate::event::{Event, EventKey, hex};
 
 /// One hit of one rule on one event, reduced to what it feeds.
 ///
@@ -51,6 +52,10 @@ pub enum Fact {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventHash(pub [u8; 16]);
 
+/// When an event was and which it is, worked out when the first of the hits on it feeds something.
+#[derive(Debug, Default)]
+pub struct Identity(OnceCell<Option<(Timestamp, EventHash)>>);
+
 /// Bytes that the texts of a group have at most, as a rule.
 const USUAL: usize = 96;
 
@@ -63,6 +68,16 @@ impl EventHash {
     #[must_use]
     pub fn of(key: &EventKey<'_>) -> Self {
         Self(hash_of([&key.account, &key.region, &key.id]))
+    }
+}
+
+impl Identity {
+    /// The time in whole microseconds and the hash; nothing if the event has no time.
+    pub(super) fn of(&self, event: &Event<'_>) -> Option<(Timestamp, EventHash)> {
+        *self.0.get_or_init(|| {
+            let time = Timestamp::from_microsecond(event.time()?.as_microsecond()).ok()?;
+            Some((time, EventHash::of(&event.key())))
+        })
     }
 }
 

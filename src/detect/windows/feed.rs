@@ -8,10 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use jiff::Timestamp;
 
 use super::ask::{Ask, Counted, Link, What};
-use super::evidence::{EventHash, Evidence, Fact, Values, hash_of};
+use super::evidence::{Evidence, Fact, Identity, Values, hash_of};
 use crate::detect::{Hit, Status};
 use crate::event::{Event, FieldPath};
 use crate::sigma::{Correlation, CorrelationKind, Logic, Number, Rule, Seen};
@@ -83,20 +82,20 @@ impl Feeds {
         self.asks.is_empty()
     }
 
-    /// What is to be kept of a hit; nothing if its rule feeds no detection.
+    /// What is to be kept of a hit, one of those on this event; nothing if its rule feeds no detection.
     ///
     /// # Errors
     /// The hit is not certain or its event has no time, and so it takes no part.
-    pub fn evidence(&self, hit: &Hit<'_>) -> Result<Option<Evidence>, NoEvidence> {
+    pub fn evidence(&self, hit: &Hit<'_>, event: &Identity) -> Result<Option<Evidence>, NoEvidence> {
         let Some(&rule) = self.numbers.get(&hit.rule.id) else { return Ok(None) };
         if hit.status == Status::Undecided {
             return Err(NoEvidence::Undecided);
         }
-        let time = hit.event.time().ok_or(NoEvidence::Untimed)?;
+        let (time, event) = event.of(hit.event).ok_or(NoEvidence::Untimed)?;
         let feeds = &self.rules[rule as usize];
         Ok(Some(Evidence {
-            time: Timestamp::from_microsecond(time.as_microsecond()).map_err(|_| NoEvidence::Untimed)?,
-            event: EventHash::of(&hit.event.key()),
+            time,
+            event,
             rule,
             facts: feeds.iter().map(|feed| feed.way.fact(hit.event)).collect(),
             excerpt: None,
@@ -116,6 +115,27 @@ impl Feeds {
     /// The feeds of the rule of this number.
     pub(super) fn of(&self, rule: u32) -> &[Feed] {
         self.rules.get(rule as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// A part for each rule that feeds something, by its number: rules in different ones, of which there are so many at
+    /// most, feed no detection together, not even through others.
+    #[must_use]
+    pub fn parts(&self, most: usize) -> Vec<usize> {
+        let mut heads: Vec<usize> = (0..self.asks.len()).collect();
+        let links = self.asks.iter().enumerate().filter_map(|(number, ask)| match &ask.what {
+            What::Window(window) => Some(window.links.iter().map(move |link| (number, link.ask))),
+            What::Seen(_) => None,
+        });
+        links.flatten().for_each(|(one, other)| join(&mut heads, one, other));
+        for feeds in &self.rules {
+            feeds.windows(2).for_each(|pair| join(&mut heads, pair[0].ask, pair[1].ask));
+        }
+        let mut parts = HashMap::new();
+        let mut part = |head| {
+            let next = parts.len();
+            *parts.entry(head).or_insert(next) % most
+        };
+        self.rules.iter().map(|feeds| feeds.first().map_or(0, |feed| part(head(&heads, feed.ask)))).collect()
     }
 
     fn add_own(&mut self, rule: &Rule) {
@@ -164,6 +184,19 @@ impl Feeds {
         }
         self.rules[number as usize].push(feed);
     }
+}
+
+/// The one by which all are known that were joined with this one.
+fn head(heads: &[usize], mut one: usize) -> usize {
+    while heads[one] != one {
+        one = heads[one];
+    }
+    one
+}
+
+fn join(heads: &mut [usize], one: usize, other: usize) {
+    let (one, other) = (head(heads, one), head(heads, other));
+    heads[one.max(other)] = one.min(other);
 }
 
 /// The correlations, each after those that are its members.

@@ -48,7 +48,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 pub use bytes::Malformed;
-pub use evidence::{EventHash, Evidence, Fact, Values};
+pub use evidence::{EventHash, Evidence, Fact, Identity, Values};
 pub use feed::{Feeds, NoEvidence, is_told_alone};
 pub use finding::{Finding, FindingKind, LISTED, Listed};
 pub use journal::{Change, StoredRow};

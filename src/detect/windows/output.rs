@@ -41,6 +41,26 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// What became of the evidence of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            facts: self.facts + other.facts,
+            duplicate: self.duplicate + other.duplicate,
+            spent: self.spent + other.spent,
+            no_group: self.no_group + other.no_group,
+            no_value: self.no_value + other.no_value,
+            too_late: self.too_late + other.too_late,
+            seen_without_room: self.seen_without_room + other.seen_without_room,
+            chained: self.chained + other.chained,
+            evicted_groups: self.evicted_groups + other.evicted_groups,
+            evicted_rows: self.evicted_rows + other.evicted_rows,
+            evicted_held: self.evicted_held + other.evicted_held,
+            excerpts_without_room: self.excerpts_without_room + other.excerpts_without_room,
+            rows_not_restored: self.rows_not_restored + other.rows_not_restored,
+        }
+    }
+
     /// What took no part or was dropped, by cause; each under a short name from a closed set.
     #[must_use]
     pub fn causes(&self) -> [(&'static str, u64); 9] {

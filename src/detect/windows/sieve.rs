@@ -8,10 +8,11 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 
 use super::ask::What;
-use super::evidence::{EventHash, Evidence, Fact};
+use super::evidence::{EventHash, Evidence, Fact, Values};
 use super::feed::Feeds;
 use super::journal::Hash;
 use super::moment::Moment;
+use crate::detect::memo::{Memo, Remembered};
 
 /// How many earliest times a sieve remembers; then it begins anew and lets more through, which harms nothing.
 const REMEMBERED: usize = 1 << 18;
@@ -21,6 +22,8 @@ const REMEMBERED: usize = 1 << 18;
 pub struct Sieve {
     /// Of equal times the lower event counts, as in the engine.
     earliest: HashMap<(usize, Moment, Hash), (Moment, EventHash), foldhash::fast::RandomState>,
+    /// The hashes of groups that came lately: the same few come again and again.
+    hashes: Memo<Hash>,
     /// The feeds that all of it is about.
     feeds: Weak<Feeds>,
 }
@@ -35,6 +38,7 @@ impl Sieve {
         if self.earliest.len() >= REMEMBERED {
             self.earliest.clear();
         }
+        let Self { earliest, hashes, .. } = self;
         let time = Moment::of(evidence.time);
         let row = (time, evidence.event);
         for (feed, fact) in feeds.of(evidence.rule).iter().zip(&mut evidence.facts) {
@@ -43,13 +47,24 @@ impl Sieve {
             if matches!(ask.what, What::Window(_)) {
                 continue;
             }
-            let key = (feed.ask, time.period(ask.period), group.hash());
-            match self.earliest.entry(key) {
+            let key = (feed.ask, time.period(ask.period), hash_of(group, hashes));
+            match earliest.entry(key) {
                 Entry::Occupied(mut earliest) if row < *earliest.get() => _ = earliest.insert(row),
                 Entry::Occupied(_) => *fact = Fact::Spent,
                 Entry::Vacant(first) => _ = first.insert(row),
             }
         }
         !evidence.is_spent()
+    }
+}
+
+fn hash_of(group: &Values, hashes: &mut Memo<Hash>) -> Hash {
+    match hashes.of_bytes(group.as_bytes()) {
+        Some(Remembered::Known(hash)) => *hash,
+        Some(Remembered::New(hash)) => {
+            *hash = group.hash();
+            *hash
+        }
+        None => group.hash(),
     }
 }

@@ -98,7 +98,7 @@ impl Call {
         let record = self.record(number);
         let mut evidence = Parser::default()
             .parse(record.as_bytes(), |event| {
-                feeds.evidence(&Hit { rule, status: Status::Match, event: &event }).unwrap().unwrap()
+                feeds.evidence(&Hit { rule, status: Status::Match, event: &event }, &Identity::default()).unwrap().unwrap()
             })
             .unwrap();
         evidence.excerpt = Some(record.into());
@@ -479,7 +479,7 @@ fn hits_that_are_no_evidence() {
     let feeds = Feeds::new(&rules);
     let of = |rule: &Rule, status, record: &str| {
         let look = |event: Event<'_>| {
-            feeds.evidence(&Hit { rule, status, event: &event }).map(|found| found.is_some())
+            feeds.evidence(&Hit { rule, status, event: &event }, &Identity::default()).map(|found| found.is_some())
         };
         Parser::default().parse(record.as_bytes(), look).unwrap()
     };

@@ -5,7 +5,7 @@ use memchr::memmem;
 
 use super::many::Many;
 use super::value::CASE;
-use super::{BITS, Key, Keys, Place, Sightings, skip_space};
+use super::{BITS, Ends, Key, Keys, Place, Record, Sightings, skip_space};
 use crate::event::extent::{BLOCK, Extent};
 
 impl Keys {
@@ -19,6 +19,22 @@ impl Keys {
     pub fn find_plain(&self, record: &[u8], seen: &mut Sightings) {
         dispatch!(Level::new(), simd => self.find_with(simd, self.many.as_deref(), Window::whole(record), seen));
         seen.escaped = false;
+    }
+
+    /// As [`Keys::find_plain`], in a record in which other keys were looked for before. If these were many, it is known
+    /// where all keys end; `ends` has it for whoever looks for others yet.
+    pub fn find_again(&self, record: Record<'_>, ends: &mut Ends, seen: &mut Sightings) {
+        let Record { bytes, seen: before } = record;
+        if !ends.are_known_by(&before.closes, bytes) {
+            return self.find_plain(bytes, seen);
+        }
+        let Sightings { places, escaped, closes } = seen;
+        places.clear();
+        closes.forget();
+        *escaped = false;
+        for (number, key) in self.all.iter().enumerate() {
+            ends.each_with(key.last_letters(), |end| places.extend(key.place_before(number, end, bytes)));
+        }
     }
 
     /// As [`Extent::scan`] for an object or list that begins here, together with [`Keys::find`] in what is found.
@@ -52,17 +68,19 @@ impl Keys {
         window: Window<'_>,
         seen: &mut Sightings,
     ) {
-        seen.places.clear();
+        let Sightings { places, closes, .. } = seen;
+        places.clear();
+        closes.forget();
         if let Some(many) = many {
-            let spaced = simd.vectorize(|| many.find(simd, &self.all, window, &mut seen.places));
+            let spaced = simd.vectorize(|| many.find(simd, &self.all, window, places, closes));
             if !spaced {
-                return;
+                return closes.know();
             }
             // Keys may stand apart from their colons.
-            seen.places.clear();
+            places.clear();
         }
         for (number, key) in self.all.iter().enumerate() {
-            simd.vectorize(|| key.find(simd, number, window, &mut seen.places));
+            simd.vectorize(|| key.find(simd, number, window, places));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use fearless_simd::{Simd, prelude::*, u8x64};
 
+use super::closes::Closes;
 use super::finder::Window;
 use super::{BITS, Key, Place};
 use crate::event::extent::BLOCK;
@@ -49,7 +50,8 @@ impl Many {
         }
     }
 
-    /// Adds the places of all keys that stand directly before a colon; whether some may stand apart from theirs.
+    /// Adds the places of all keys that stand directly before a colon, and fills in where keys end; whether some may
+    /// stand apart from their colons.
     #[expect(clippy::inline_always, reason = "otherwise it is compiled for the oldest machines")]
     #[inline(always)]
     pub(super) fn find<S: Simd>(
@@ -58,25 +60,29 @@ impl Many {
         keys: &[Key],
         window: Window<'_>,
         places: &mut Vec<Place>,
+        closes: &mut Closes,
     ) -> bool {
         let (Window { bytes, end }, record) = (window, window.record());
         // A quote is looked at together with the byte behind it.
-        let closes = end.saturating_sub(1);
+        let last = end.saturating_sub(1);
         let quotes = bytes.as_chunks::<BLOCK>().0;
         let behinds = bytes.get(1..).unwrap_or_default().as_chunks::<BLOCK>().0;
-        let blocks = behinds.len().min(closes.div_ceil(BLOCK));
+        let blocks = behinds.len().min(last.div_ceil(BLOCK));
         let (quotes, behinds) = (&quotes[..blocks], &behinds[..blocks]);
         let mut first = [0; REACH];
         quotes.first().into_iter().for_each(|block| first[TAIL..].copy_from_slice(block));
         let (mut spaced, mut from) = (false, 0);
-        for (quotes, behinds) in quotes.chunks(BITS).zip(behinds.chunks(BITS)) {
+        // What fills no block may be as long as one.
+        let closes = closes.blocks(blocks + 1);
+        for ((quotes, behinds), closes) in quotes.chunks(BITS).zip(behinds.chunks(BITS)).zip(closes.chunks_mut(BITS)) {
             let (mut hits, mut hit) = ([0; BITS], 0);
-            for (block, ((quotes, behinds), hits)) in quotes.iter().zip(behinds).zip(&mut hits).enumerate() {
+            let blocks = quotes.iter().zip(behinds).zip(&mut hits).zip(&mut *closes).enumerate();
+            for (block, (((quotes, behinds), hits), close)) in blocks {
                 let quotes = u8x64::from_slice(simd, quotes).simd_eq(b'"');
                 let behinds = u8x64::from_slice(simd, behinds);
                 spaced |= (quotes & behinds.simd_le(b' ')).any_true();
-                let closing = (quotes & behinds.simd_eq(b':')).to_bitmask();
-                *hits = self.may_close(closing, reaching_back(bytes, from + block * BLOCK).unwrap_or(&first));
+                *close = (quotes & behinds.simd_eq(b':')).to_bitmask();
+                *hits = self.may_close(*close, reaching_back(bytes, from + block * BLOCK).unwrap_or(&first));
                 hit |= u64::from(*hits != 0) << block;
             }
             while hit != 0 {
@@ -86,10 +92,11 @@ impl Many {
             }
             from += BITS * BLOCK;
         }
-        for close in blocks * BLOCK..closes {
+        for close in blocks * BLOCK..last {
             if bytes[close] == b'"' {
                 spaced |= bytes[close + 1] <= b' ';
                 if bytes[close + 1] == b':' {
+                    closes[blocks] |= 1 << (close % BLOCK);
                     self.note_one(keys, record, close, places);
                 }
             }

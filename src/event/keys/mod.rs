@@ -7,6 +7,7 @@
 //! is missed only if it is written with an escape, and that is told.
 
 mod beginnings;
+mod closes;
 mod finder;
 mod many;
 #[cfg(test)]
@@ -19,6 +20,9 @@ use super::extent::Extent;
 use super::path::FieldPath;
 use super::tokens::is_space;
 use beginnings::Beginnings;
+use closes::Closes;
+pub use closes::Ends;
+use closes::Letters;
 use many::Many;
 use value::Value;
 
@@ -79,10 +83,19 @@ pub struct Place {
 }
 
 /// What was seen of some keys in one record.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Sightings {
     places: Vec<Place>,
     escaped: bool,
+    /// Where all keys of the record end, if that was found out on the way.
+    closes: Closes,
+}
+
+/// Alike if the same was seen, however it was found out.
+impl PartialEq for Sightings {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.places, self.escaped) == (&other.places, other.escaped)
+    }
 }
 
 /// The bytes of a record, and what was seen of some keys in it.
@@ -215,6 +228,16 @@ impl Key {
         let start = self.opening_quote(&record[..begin])?;
         let is_prefixed = begin - start > 1;
         Some(Place { key: number, start, end, is_prefixed, is_promising })
+    }
+
+    /// The last letters of the name.
+    fn last_letters(&self) -> Letters {
+        Letters::of(&self.name)
+    }
+
+    /// The place of this key, if it ends with the quote before this index.
+    fn place_before(&self, number: usize, end: usize, record: &[u8]) -> Option<Place> {
+        self.place(number, end.checked_sub(self.closed.len())?, record)
     }
 
     /// The place of this key, known to stand between these quotes.

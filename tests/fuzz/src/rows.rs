@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use trailhound::decode::{Decoder, Item, Limits, Source};
-use trailhound::detect::windows::{Change, Engine, Journaling, StoredRow};
+use trailhound::detect::windows::{Change, Engine, Journaling, Identity, StoredRow};
 use trailhound::detect::{Detections, Evidence, Scratch};
 use trailhound::sigma::{RuleFile, compile};
 
@@ -39,7 +39,7 @@ static STORED: LazyLock<Stored> = LazyLock::new(|| {
     Decoder::new(limits).decode(Source::Whole(log.as_bytes()), detections.keys(), &mut |item| {
         let Item::Record(record) = item else { panic!("the records are sound") };
         let taken = detections.detect(record, &mut scratch, &mut |hit| {
-            let gathered = detections.feeds().evidence(&hit).expect("it has a time");
+            let gathered = detections.feeds().evidence(&hit, &Identity::default()).expect("it has a time");
             evidence.extend(gathered.map(|mut evidence| {
                 evidence.excerpt = Some("{}".into());
                 evidence
