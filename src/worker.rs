@@ -111,7 +111,7 @@ pub trait Listener {
     fn alert(&mut self, alert: Alert);
 
     /// The text about an event that detections over more than one may list, or what the text can be had by.
-    fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
+    fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Arc<str> {
         alert::excerpt(event, origin)
     }
 

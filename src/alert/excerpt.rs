@@ -2,6 +2,8 @@
 //!
 //! A worker writes it for the alert about one event, and of each event that a detection over many may list.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -22,7 +24,7 @@ pub(super) struct Excerpt<'e> {
 
 /// The excerpt of an event: `{"event":{…},"origin":{…}}`, secrets masked.
 #[must_use]
-pub fn excerpt(event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
+pub fn excerpt(event: &Event<'_>, origin: &Origin<'_>) -> Arc<str> {
     let event = mask::masked(event.raw());
     let mut text = Vec::with_capacity(event.len() + USUAL_ORIGIN);
     write(&event, origin, &mut text);

@@ -211,7 +211,7 @@ mod tests {
         Alert::of_finding(&finding, &rule(), Some(time(2_000)), &tool, &mut Parser::default())
     }
 
-    fn excerpt_of(record: &str) -> Box<str> {
+    fn excerpt_of(record: &str) -> Arc<str> {
         let origin = Origin {
             kind: OriginKind::File,
             bucket: None,

@@ -4,6 +4,7 @@
 //! What no detection joins goes its own way: in parts that share nothing, each with an engine of its own, so that the end
 //! of a replay has work for several cores.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io;
 use std::num::NonZero;
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 
 use super::comparison::InOrder;
 use super::lock;
-use super::sorter::{Row, Sorted, Sorter};
+use super::sorter::{Row, Rows, Sorted, Sorter};
 use super::spool;
 use super::texts::{Place, Span, Texts, Written};
 use crate::alert::{self, Alert, Origin};
@@ -29,8 +30,6 @@ use crate::worker::Inspection;
 const ORDER: usize = 28;
 /// Bytes of evidence of one object that are gathered before they are handed over.
 const AT_ONCE: usize = 256 << 10;
-/// Bytes that evidence has at most, as a rule.
-const USUAL: usize = 192;
 /// Bytes of texts, and of evidence, that are held in memory.
 const IN_MEMORY: usize = 32 << 20;
 /// Parts of the evidence that share no detection, at most.
@@ -43,7 +42,7 @@ const MOST_OPEN: usize = 4_096;
 /// The evidence of all objects.
 #[derive(Debug)]
 pub(super) struct Pile {
-    rows: Mutex<Rows>,
+    gathered: Mutex<Gathered>,
     /// The part to which evidence goes, by the number of its rule.
     parts: Vec<usize>,
     /// By worker, so that none waits for another.
@@ -51,7 +50,7 @@ pub(super) struct Pile {
 }
 
 #[derive(Debug)]
-struct Rows {
+struct Gathered {
     /// By part.
     sorters: Vec<Sorter>,
     /// Hits that are none because their events have no time.
@@ -64,12 +63,12 @@ impl Pile {
         let parts = set.detections.feeds().parts(PARTS);
         let sorters = (0..PARTS).map(|_| Sorter::new(IN_MEMORY / PARTS)).collect();
         let texts = (0..workers).map(|_| Mutex::new(Texts::new(IN_MEMORY / workers))).collect();
-        Self { rows: Mutex::new(Rows { sorters, untimed: 0 }), parts, texts }
+        Self { gathered: Mutex::new(Gathered { sorters, untimed: 0 }), parts, texts }
     }
 
-    fn into_parts(self) -> (Rows, Vec<Texts>) {
+    fn into_parts(self) -> (Gathered, Vec<Texts>) {
         let texts = self.texts.into_iter().map(|texts| texts.into_inner().unwrap_or_else(PoisonError::into_inner));
-        (self.rows.into_inner().unwrap_or_else(PoisonError::into_inner), texts.collect())
+        (self.gathered.into_inner().unwrap_or_else(PoisonError::into_inner), texts.collect())
     }
 }
 
@@ -81,19 +80,33 @@ pub(super) struct Gathering<'p> {
     worker: usize,
     /// The number of the object's task, by which equal evidence of several objects has an order.
     task: usize,
-    /// With the part that each belongs to.
-    rows: Vec<(usize, Row)>,
+    /// By part, to be handed over.
+    rows: Vec<Rows>,
+    /// Bytes of evidence in them.
     bytes: usize,
+    /// A row that is being made.
+    key: Vec<u8>,
+    value: Vec<u8>,
     untimed: u64,
     /// The last event with a text, by its number in the object, and where that is.
-    last: Option<(u64, Box<str>)>,
+    last: Option<(u64, Arc<str>)>,
     handed_over: io::Result<()>,
 }
 
 impl<'p> Gathering<'p> {
     pub(super) fn new(pile: &'p Pile, worker: usize, task: usize) -> Self {
-        let (rows, handed_over) = (Vec::new(), Ok(()));
-        Self { pile, worker, task, rows, bytes: 0, untimed: 0, last: None, handed_over }
+        Self {
+            pile,
+            worker,
+            task,
+            rows: (0..PARTS).map(|_| Rows::default()).collect(),
+            bytes: 0,
+            key: Vec::new(),
+            value: Vec::new(),
+            untimed: 0,
+            last: None,
+            handed_over: Ok(()),
+        }
     }
 
     pub(super) fn untimed(&mut self) {
@@ -101,26 +114,30 @@ impl<'p> Gathering<'p> {
     }
 
     /// Where the text about an event can be found; an event that feeds several detections has but one.
-    pub(super) fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
+    pub(super) fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Arc<str> {
         if let Some((_, place)) = self.last.as_ref().filter(|(index, _)| *index == origin.index) {
-            return place.clone();
+            return Arc::clone(place);
         }
         let write = |text: &mut Vec<u8>| alert::write_bare_excerpt(event, origin, text);
         let span = lock(&self.pile.texts[self.worker]).push(write).unwrap_or_else(|error| {
             self.handed_over = Err(error);
             Span { at: 0, length: 0 }
         });
-        let place = Place { worker: self.worker, span }.to_string().into_boxed_str();
-        self.last = Some((origin.index, place.clone()));
+        let place: Arc<str> = Place { worker: self.worker, span }.to_string().into();
+        self.last = Some((origin.index, Arc::clone(&place)));
         place
     }
 
     pub(super) fn push(&mut self, record: u64, evidence: &Evidence) {
-        let mut value = Vec::with_capacity(USUAL);
-        evidence.write(&mut value);
-        let key = [&value[..ORDER], &(self.task as u64).to_be_bytes(), &record.to_be_bytes()].concat();
+        let Self { task, key, value, .. } = self;
+        value.clear();
+        evidence.write(value);
+        key.clear();
+        [&value[..ORDER], &(*task as u64).to_be_bytes(), &record.to_be_bytes()]
+            .into_iter()
+            .for_each(|part| key.extend_from_slice(part));
+        self.rows[self.pile.parts[evidence.rule as usize]].push(Row { key, value });
         self.bytes += value.len();
-        self.rows.push((self.pile.parts[evidence.rule as usize], Row { key, value }));
         if self.bytes >= AT_ONCE {
             self.hand_over();
         }
@@ -132,20 +149,27 @@ impl<'p> Gathering<'p> {
     }
 
     fn hand_over(&mut self) {
-        self.bytes = 0;
-        if self.rows.is_empty() && self.untimed == 0 || self.handed_over.is_err() {
+        if self.bytes == 0 && self.untimed == 0 || self.handed_over.is_err() {
             return;
         }
-        let mut rows = lock(&self.pile.rows);
-        rows.untimed += std::mem::take(&mut self.untimed);
-        self.handed_over = self.rows.drain(..).try_for_each(|(part, row)| rows.sorters[part].push(row));
+        self.bytes = 0;
+        let mut gathered = lock(&self.pile.gathered);
+        gathered.untimed += std::mem::take(&mut self.untimed);
+        for (rows, sorter) in self.rows.iter_mut().zip(&mut gathered.sorters) {
+            self.handed_over = rows.iter().try_for_each(|row| sorter.push(row));
+            if self.handed_over.is_err() {
+                return;
+            }
+            rows.clear();
+        }
     }
 }
 
 /// What all evidence of a replay comes to.
 pub(super) struct Told {
     alerts: Sorted,
-    next: Option<Row>,
+    /// The next alert by its key, which ends with the revision.
+    next: Option<(Vec<u8>, Alert)>,
     /// What became of the evidence.
     pub(super) tally: Tally,
     /// Hits that were none because their events have no time.
@@ -154,9 +178,12 @@ pub(super) struct Told {
 
 /// Has engines of a set take all evidence, and makes alerts of what they find.
 pub(super) fn tell(pile: Pile, set: &Inspection) -> io::Result<Told> {
-    let (Rows { sorters, untimed }, texts) = pile.into_parts();
+    let (Gathered { sorters, untimed }, texts) = pile.into_parts();
     let texts = texts.into_iter().map(Texts::written).collect::<io::Result<Vec<_>>>()?;
-    let parts: Vec<_> = sorters.into_iter().filter(|rows| !rows.is_empty()).map(|rows| Mutex::new(Some(rows))).collect();
+    let mut parts: Vec<_> = sorters.into_iter().filter(|rows| !rows.is_empty()).collect();
+    // The largest first, so that none is left over for one thread at the end.
+    parts.sort_by_key(|rows| Reverse(rows.size()));
+    let parts: Vec<_> = parts.into_iter().map(|rows| Mutex::new(Some(rows))).collect();
     let next = AtomicUsize::new(0);
     let work = || -> io::Result<Vec<_>> {
         let mut done = Vec::new();
@@ -175,7 +202,8 @@ pub(super) fn tell(pile: Pile, set: &Inspection) -> io::Result<Told> {
     let (alerts, tallies): (Vec<Sorter>, Vec<Tally>) = done.into_iter().flatten().unzip();
     let tally = tallies.into_iter().fold(Tally::default(), Tally::and);
     let mut alerts = Sorter::sorted_together(alerts)?;
-    Ok(Told { next: alerts.next()?, alerts, tally, untimed })
+    let next = next_alert(&mut alerts)?;
+    Ok(Told { alerts, next, tally, untimed })
 }
 
 /// The alerts of one part of the evidence, and what became of it.
@@ -210,7 +238,7 @@ fn next_step(sorted: &mut Sorted) -> io::Result<Vec<Evidence>> {
     while step.len() < STEP
         && let Some(row) = sorted.next()?
     {
-        let read = Evidence::read(&mut row.value.as_slice());
+        let read = Evidence::read(&mut &*row.value);
         step.push(read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?);
     }
     Ok(step)
@@ -262,7 +290,7 @@ impl<'s> Teller<'s> {
         }
         let revision = std::mem::replace(&mut finding.revision, 1);
         let alert = Alert::of_finding(&finding, rule, None, tool, &mut self.parser);
-        self.alerts.push(Row { key: key(&alert, revision), value: spool::write(0, &alert) })
+        self.alerts.push(Row { key: &key(&alert, revision), value: &spool::write(0, &alert) })
     }
 }
 
@@ -279,12 +307,17 @@ impl InOrder for Told {
 
     fn next(&mut self) -> io::Result<Option<(Vec<u8>, Alert)>> {
         loop {
-            let Some(Row { mut key, value }) = self.next.take() else { return Ok(None) };
-            self.next = self.alerts.next()?;
+            let Some((mut key, alert)) = self.next.take() else { return Ok(None) };
+            self.next = next_alert(&mut self.alerts)?;
             key.truncate(key.len() - size_of::<u32>());
-            if self.next.as_ref().is_none_or(|next| !next.key.starts_with(&key)) {
-                return Ok(Some((key, spool::read(&mut value.as_slice())?.alert)));
+            if self.next.as_ref().is_none_or(|(next, _)| !next.starts_with(&key)) {
+                return Ok(Some((key, alert)));
             }
         }
     }
+}
+
+fn next_alert(alerts: &mut Sorted) -> io::Result<Option<(Vec<u8>, Alert)>> {
+    let Some(Row { key, mut value }) = alerts.next()? else { return Ok(None) };
+    Ok(Some((key.to_vec(), spool::read(&mut value)?.alert)))
 }

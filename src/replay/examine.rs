@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::comparison::{Pair, Sides, Span};
 use super::evidence::{Gathering, Pile};
@@ -146,7 +147,7 @@ impl Listener for Spooling<'_> {
         }
     }
 
-    fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
+    fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Arc<str> {
         self.evidence.excerpt(event, origin)
     }
 
@@ -180,7 +181,7 @@ impl Listener for Teller<'_, '_> {
         self.alerts.alert(alert);
     }
 
-    fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Box<str> {
+    fn excerpt(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Arc<str> {
         self.alerts.excerpt(event, origin)
     }
 

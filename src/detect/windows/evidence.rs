@@ -6,6 +6,7 @@
 use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -27,7 +28,7 @@ pub struct Evidence {
     /// What each of the rule's feeds gets, in their order.
     pub facts: Box<[Fact]>,
     /// Text about the event for the alerts that list it, if the caller has filled it in; opaque here.
-    pub excerpt: Option<Box<str>>,
+    pub excerpt: Option<Arc<str>>,
 }
 
 /// What one feed gets of a hit.

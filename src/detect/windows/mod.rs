@@ -221,7 +221,6 @@ impl Engine {
     /// Gives each feed its fact.
     fn hand_out(&self, evidence: Evidence, inbox: &mut [Vec<Arrival>], output: &mut Output) {
         let Evidence { time, event, rule, facts, excerpt } = evidence;
-        let excerpt: Option<Arc<str>> = excerpt.map(Arc::from);
         for (feed, fact) in self.feeds.of(rule).iter().zip(facts) {
             let row = Row { time: Moment::of(time), event, member: feed.member, value: 0 };
             hand_in(fact, row, excerpt.as_ref(), &mut inbox[feed.ask], output);

@@ -94,23 +94,34 @@ impl Ends {
         are_known
     }
 
+    /// How many keys a block has is not to be guessed: a few are taken in any case, and those that there are count.
     #[expect(clippy::cast_possible_truncation, reason = "the record is no longer than that")]
     fn fill(&mut self, closes: &Closes, record: &[u8]) {
-        for (block, bits) in closes.blocks.iter().enumerate() {
-            let mut bits = *bits;
-            while bits != 0 {
-                let close = block * BITS + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                if let Some(before) = record.get(..close) {
-                    self.letters.push(Letters::before(before));
-                    self.ends.push(close as u32 + 1);
-                }
-            }
-        }
+        const USUAL: usize = 3;
+        let count = |bits: u64| bits.count_ones() as usize;
+        let length = closes.blocks.iter().map(|bits| count(*bits)).sum::<usize>();
         // No name has the letters of what fills the last group.
-        let length = self.letters.len().next_multiple_of(AT_ONCE);
-        self.letters.resize(length, 0);
-        self.ends.resize(length, 0);
+        self.letters.resize((length + USUAL).next_multiple_of(AT_ONCE), 0);
+        self.ends.resize(self.letters.len(), 0);
+        let mut filled = 0;
+        for (block, bits) in closes.blocks.iter().enumerate() {
+            let (mut rest, mut at) = (*bits, filled);
+            loop {
+                let (letters, ends) = (&mut self.letters[at..][..USUAL], &mut self.ends[at..][..USUAL]);
+                for (letters, end) in letters.iter_mut().zip(ends) {
+                    let close = block * BITS + rest.trailing_zeros() as usize;
+                    rest &= rest.wrapping_sub(1);
+                    *letters = record.get(..close).map_or(0, Letters::before);
+                    *end = close as u32 + 1;
+                }
+                if rest == 0 {
+                    break;
+                }
+                at += USUAL;
+            }
+            filled += count(*bits);
+        }
+        self.letters[filled..].fill(0);
     }
 
     /// Looks at the ends of those keys that have these last letters, and perhaps of a few others.
