@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::alert::{self, Alert, Origin, Tool};
 use crate::decode::{Decoded, Decoder, Item, Limits, Source};
-use crate::detect::windows::{NoEvidence, Identity};
+use crate::detect::windows::{Identity, NoEvidence};
 use crate::detect::{Detections, Evidence, Hit, Scratch, Seen, Sieve};
 use crate::event::{Event, Undecodable};
 use crate::fetch::Body;

@@ -142,7 +142,13 @@ impl Builder {
 impl Further {
     /// Buffers that know nothing yet.
     pub(super) fn buffers(&self) -> Buffers {
-        let state = || State { record: 0, found: Found::Absent, places: Vec::new(), memo: Memo::default(), only: None };
+        let state = || State {
+            record: 0,
+            found: Found::Absent,
+            places: Vec::new(),
+            memo: Memo::default(),
+            only: None,
+        };
         Buffers { fields: self.fields.iter().map(|_| state()).collect(), ..Buffers::default() }
     }
 
@@ -169,7 +175,8 @@ impl Further {
             Found::Absent => field.holds(look.number, None),
             Found::Values => state.holds(field, look.number, record.bytes),
         };
-        holds || look.may_be_omitted && *omitted.get_or_insert_with(|| self.may_be_omitted(record, ends, seen))
+        holds
+            || look.may_be_omitted && *omitted.get_or_insert_with(|| self.may_be_omitted(record, ends, seen))
     }
 
     fn may_be_omitted(&self, record: Record<'_>, ends: &mut Ends, seen: &mut Sightings) -> bool {

@@ -59,7 +59,8 @@ impl Fields {
 /// the keys of CloudTrail's records apart.
 fn probes(key: &str) -> impl Iterator<Item = usize> {
     let letter = |at: usize| key.as_bytes().get(at).copied().map_or(0, usize::from);
-    let first = key.len() * 37 + letter(0) * 11 + letter(key.len() / 2) * 5 + letter(key.len().wrapping_sub(3));
+    let first =
+        key.len() * 37 + letter(0) * 11 + letter(key.len() / 2) * 5 + letter(key.len().wrapping_sub(3));
     (0..SLOTS).map(move |step| (first + step) % SLOTS)
 }
 
@@ -69,13 +70,14 @@ mod tests {
     use super::*;
 
     fn each_is_found(keys: &[String], missing: &str) {
-        let members: Vec<_> = keys.iter().enumerate().map(|(at, key)| format!(r#""{key}":[{at},{{}}]"#)).collect();
+        let members: Vec<_> =
+            keys.iter().enumerate().map(|(at, key)| format!(r#""{key}":[{at},{{}}]"#)).collect();
         let record = format!("{{{}}}", members.join(","));
         let look = |event: super::super::Event<'_>| {
             let fields = Fields::of(event.root());
             for key in keys {
-                let found = fields.get(event.root(), key).map(|value| value.to_json());
-                assert_eq!(found, event.root().get(key).map(|value| value.to_json()), "{key} of {record}");
+                let found = fields.get(event.root(), key).map(Value::to_json);
+                assert_eq!(found, event.root().get(key).map(Value::to_json), "{key} of {record}");
                 assert!(found.is_some());
             }
             assert!(fields.get(event.root(), missing).is_none());
@@ -97,7 +99,9 @@ mod tests {
 
     #[test]
     fn of_equal_keys_the_last_one_counts() {
-        let look = |event: super::super::Event<'_>| Fields::of(event.root()).get(event.root(), "a").map(Value::to_json);
+        let look = |event: super::super::Event<'_>| {
+            Fields::of(event.root()).get(event.root(), "a").map(Value::to_json)
+        };
         assert_eq!(Parser::default().parse(br#"{"a":1,"b":2,"a":3}"#, look).unwrap().as_deref(), Some("3"));
     }
 
@@ -105,7 +109,9 @@ mod tests {
     fn fields_beyond_the_reach_of_the_table_are_found() {
         let elements = vec!["0"; 70_000].join(",");
         let record = format!(r#"{{"a":[{elements}],"b":7}}"#);
-        let look = |event: super::super::Event<'_>| Fields::of(event.root()).get(event.root(), "b").map(Value::to_json);
+        let look = |event: super::super::Event<'_>| {
+            Fields::of(event.root()).get(event.root(), "b").map(Value::to_json)
+        };
         assert_eq!(Parser::default().parse(record.as_bytes(), look).unwrap().as_deref(), Some("7"));
     }
 }

@@ -67,7 +67,8 @@ impl Pile {
     }
 
     fn into_parts(self) -> (Gathered, Vec<Texts>) {
-        let texts = self.texts.into_iter().map(|texts| texts.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let texts =
+            self.texts.into_iter().map(|texts| texts.into_inner().unwrap_or_else(PoisonError::into_inner));
         (self.gathered.into_inner().unwrap_or_else(PoisonError::into_inner), texts.collect())
     }
 }
@@ -196,7 +197,8 @@ pub(super) fn tell(pile: Pile, set: &Inspection) -> io::Result<Told> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(parts.len());
     let done: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let joined = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let joined =
+            |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
         threads.into_iter().map(joined).collect::<io::Result<_>>()
     })?;
     let (alerts, tallies): (Vec<Sorter>, Vec<Tally>) = done.into_iter().flatten().unzip();
@@ -258,7 +260,13 @@ struct Teller<'s> {
 
 impl<'s> Teller<'s> {
     fn new(set: &'s Inspection, texts: &'s [Written]) -> Self {
-        Self { set, parser: Parser::default(), texts, open: HashMap::new(), alerts: Sorter::new(IN_MEMORY / PARTS) }
+        Self {
+            set,
+            parser: Parser::default(),
+            texts,
+            open: HashMap::new(),
+            alerts: Sorter::new(IN_MEMORY / PARTS),
+        }
     }
 
     fn all(&mut self, step: Step, time: Timestamp) -> io::Result<()> {

@@ -102,8 +102,8 @@ impl Sorter {
         let mut sources = Vec::new();
         for Self { mut rows, runs, .. } in sorters {
             rows.sort();
-            for run in runs {
-                let mut run = Run { run, key: Vec::new(), value: Vec::new(), is_over: false };
+            for file in runs {
+                let mut run = Run { file, key: Vec::new(), value: Vec::new(), is_over: false };
                 run.advance()?;
                 sources.push(Source::File(run));
             }
@@ -148,7 +148,7 @@ enum Source {
 /// A run, and the row in it that comes next.
 #[derive(Debug)]
 struct Run {
-    run: BufReader<SpooledTempFile>,
+    file: BufReader<SpooledTempFile>,
     key: Vec<u8>,
     value: Vec<u8>,
     is_over: bool,
@@ -188,9 +188,9 @@ impl Source {
 
 impl Run {
     fn advance(&mut self) -> io::Result<()> {
-        let Self { run, key, value, is_over } = self;
-        *is_over = !read_part(run, key)?;
-        if !*is_over && !read_part(run, value)? {
+        let Self { file, key, value, is_over } = self;
+        *is_over = !read_part(file, key)?;
+        if !*is_over && !read_part(file, value)? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())

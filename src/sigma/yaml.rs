@@ -344,10 +344,9 @@ fn write_quoted(text: &str, flow: &mut String) {
     let is_special =
         |c: char| matches!(c, '"' | '\\' | '\u{2028}'..='\u{2029}' | '\u{feff}') || c.is_control();
     flow.push('"');
-    // Most texts are plain, which is told without looking for each character's kind.
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');
     let mut rest = text;
-    if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+    // Most texts are plain, which is told without looking for each character's kind.
+    if text.bytes().all(|byte| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')) {
         flow.push_str(std::mem::take(&mut rest));
     }
     while let Some(at) = rest.find(is_special) {

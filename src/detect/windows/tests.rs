@@ -98,7 +98,10 @@ impl Call {
         let record = self.record(number);
         let mut evidence = Parser::default()
             .parse(record.as_bytes(), |event| {
-                feeds.evidence(&Hit { rule, status: Status::Match, event: &event }, &Identity::default()).unwrap().unwrap()
+                feeds
+                    .evidence(&Hit { rule, status: Status::Match, event: &event }, &Identity::default())
+                    .unwrap()
+                    .unwrap()
             })
             .unwrap();
         evidence.excerpt = Some(record.into());
@@ -479,7 +482,9 @@ fn hits_that_are_no_evidence() {
     let feeds = Feeds::new(&rules);
     let of = |rule: &Rule, status, record: &str| {
         let look = |event: Event<'_>| {
-            feeds.evidence(&Hit { rule, status, event: &event }, &Identity::default()).map(|found| found.is_some())
+            feeds
+                .evidence(&Hit { rule, status, event: &event }, &Identity::default())
+                .map(|found| found.is_some())
         };
         Parser::default().parse(record.as_bytes(), look).unwrap()
     };
@@ -489,4 +494,24 @@ fn hits_that_are_no_evidence() {
     assert_eq!(of(&rules[0], Status::Match, "{}"), Err(NoEvidence::Untimed));
     assert_eq!(of(&rules[2], Status::Undecided, "{}"), Ok(false));
     assert!(is_told_alone(&rules[0]) && !is_told_alone(&rules[1]));
+}
+
+#[test]
+fn parts_share_no_detection() {
+    let count = || CorrelationKind::EventCount(at_least(2));
+    let mut rules: Vec<Rule> = ["a", "b", "c", "d", "e", "f", "g"].map(rule).into();
+    rules.push(correlation("v", count(), &["a", "b"], &[], 60));
+    rules.push(correlation("w", count(), &["b", "c"], &[], 60));
+    rules.push(correlation("x", count(), &["d"], &[], 60));
+    rules.push(correlation("y", CorrelationKind::TemporalOrdered, &["x", "e"], &[], 60));
+    rules.push(correlation("z", count(), &["f"], &[], 60));
+    let feeds = Feeds::new(&rules);
+    let of = |rule: &str, most| feeds.parts(most)[feeds.number(rule).unwrap() as usize];
+    // Through a rule that both see, and through a correlation that sees another one.
+    for joined in [["a", "b", "c"], ["d", "e", "e"]] {
+        assert_eq!(joined.map(|rule| of(rule, 8)), [of(joined[0], 8); 3], "{joined:?}");
+    }
+    assert_eq!(["a", "d", "f"].map(|rule| of(rule, 8)).into_iter().collect::<BTreeSet<_>>().len(), 3);
+    assert_eq!(["a", "d", "f"].map(|rule| of(rule, 2)).into_iter().collect::<BTreeSet<_>>(), [0, 1].into());
+    assert_eq!(feeds.number("g"), None);
 }

@@ -39,7 +39,7 @@ pub struct Ends {
     /// The last letters of each.
     letters: Vec<u32>,
     /// The index behind the quote that closes it.
-    ends: Vec<u32>,
+    behind: Vec<u32>,
 }
 
 /// The last letters of a name, up to four, as they stand before its closing quote.
@@ -87,7 +87,7 @@ impl Ends {
         let are_known = closes.are_known && u32::try_from(record.len()).is_ok();
         self.are_known = Some(are_known);
         self.letters.clear();
-        self.ends.clear();
+        self.behind.clear();
         if are_known {
             self.fill(closes, record);
         }
@@ -102,17 +102,17 @@ impl Ends {
         let length = closes.blocks.iter().map(|bits| count(*bits)).sum::<usize>();
         // No name has the letters of what fills the last group.
         self.letters.resize((length + USUAL).next_multiple_of(AT_ONCE), 0);
-        self.ends.resize(self.letters.len(), 0);
+        self.behind.resize(self.letters.len(), 0);
         let mut filled = 0;
         for (block, bits) in closes.blocks.iter().enumerate() {
             let (mut rest, mut at) = (*bits, filled);
             loop {
-                let (letters, ends) = (&mut self.letters[at..][..USUAL], &mut self.ends[at..][..USUAL]);
-                for (letters, end) in letters.iter_mut().zip(ends) {
+                let (letters, behind) = (&mut self.letters[at..][..USUAL], &mut self.behind[at..][..USUAL]);
+                for (letters, behind) in letters.iter_mut().zip(behind) {
                     let close = block * BITS + rest.trailing_zeros() as usize;
                     rest &= rest.wrapping_sub(1);
                     *letters = record.get(..close).map_or(0, Letters::before);
-                    *end = close as u32 + 1;
+                    *behind = close as u32 + 1;
                 }
                 if rest == 0 {
                     break;
@@ -127,11 +127,15 @@ impl Ends {
     /// Looks at the ends of those keys that have these last letters, and perhaps of a few others.
     pub(super) fn each_with(&self, Letters { letters, bits }: Letters, mut look: impl FnMut(usize)) {
         let is_alike = |other: u32| (other ^ letters) & bits == 0;
-        let groups = self.letters.as_chunks::<AT_ONCE>().0.iter().zip(self.ends.as_chunks::<AT_ONCE>().0);
+        let groups = self.letters.as_chunks::<AT_ONCE>().0.iter().zip(self.behind.as_chunks::<AT_ONCE>().0);
         for (group, ends) in groups {
             // Hardly any group has one, which is told without asking each.
             if group.iter().fold(false, |any, other| any | is_alike(*other)) {
-                group.iter().zip(ends).filter(|(other, _)| is_alike(**other)).for_each(|(_, end)| look(*end as usize));
+                group
+                    .iter()
+                    .zip(ends)
+                    .filter(|(other, _)| is_alike(**other))
+                    .for_each(|(_, end)| look(*end as usize));
             }
         }
     }

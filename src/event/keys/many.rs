@@ -74,7 +74,9 @@ impl Many {
         let (mut spaced, mut from) = (false, 0);
         // What fills no block may be as long as one.
         let closes = closes.blocks(blocks + 1);
-        for ((quotes, behinds), closes) in quotes.chunks(BITS).zip(behinds.chunks(BITS)).zip(closes.chunks_mut(BITS)) {
+        for ((quotes, behinds), closes) in
+            quotes.chunks(BITS).zip(behinds.chunks(BITS)).zip(closes.chunks_mut(BITS))
+        {
             let (mut hits, mut hit) = ([0; BITS], 0);
             let blocks = quotes.iter().zip(behinds).zip(&mut hits).zip(&mut *closes).enumerate();
             for (block, (((quotes, behinds), hits), close)) in blocks {

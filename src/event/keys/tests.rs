@@ -96,7 +96,7 @@ fn every_place_is_found_on_every_width() {
         assert_eq!(keys.add(&FieldPath::new(path)), number);
     }
     assert!(keys.many.is_some());
-    let (mut state, mut found) = (11_u64, 0);
+    let (mut state, mut found, mut knew) = (11_u64, 0, 0);
     for round in 0..6_000_usize {
         let mut record = Vec::new();
         for _ in 0..round % 50 {
@@ -140,6 +140,11 @@ fn every_place_is_found_on_every_width() {
             assert_eq!(seen.places, expected, "{level:?} {text}");
 
             dispatch!(level, simd => keys.find_with(simd, keys.many.as_deref(), Window::whole(&record), &mut seen));
+            let (mut ends, mut again) = (Ends::default(), Sightings::default());
+            keys.find_again(Record { bytes: &record, seen: &seen }, &mut ends, &mut again);
+            again.places.sort_by_key(|place| (place.key, place.start));
+            assert_eq!(again.places, expected, "{level:?} {text}");
+            knew += usize::from(ends.are_known_by(&seen.closes, &record));
             seen.places.sort_by_key(|place| (place.key, place.start));
             assert_eq!(seen.places, expected, "{level:?} {text}");
             found += expected.len();
@@ -151,13 +156,20 @@ fn every_place_is_found_on_every_width() {
                 dispatch!(level, simd => keys.find_in_first_with(simd, &mut extent, &object, &mut within));
             assert_eq!(end, plain.scan(&object), "{level:?} {text}");
             if let Some(end) = end {
+                ends.forget();
+                keys.find_again(Record { bytes: &object[..end], seen: &within }, &mut ends, &mut again);
                 keys.find(&object[..end], &mut seen);
                 assert_eq!(seen.escaped, String::from_utf8_lossy(&object[..end]).contains("\\u"));
                 assert_eq!(within, seen, "{level:?} {text}");
+                again.escaped = seen.escaped;
+                for seen in [&mut again, &mut seen] {
+                    seen.places.sort_by_key(|place| (place.key, place.start));
+                }
+                assert_eq!(again, seen, "{level:?} {text}");
             }
         }
     }
-    assert!(found > 10_000, "{found}");
+    assert!(found > 10_000 && knew > 1_000, "{found} {knew}");
 }
 
 #[test]
