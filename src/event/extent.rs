@@ -34,10 +34,21 @@ struct Masks {
 
 pub(super) const BLOCK: usize = 64;
 
+/// Whoever sees the blocks that an extent passes, in order.
+pub(super) trait Watch<S: Simd> {
+    /// A block, and the quotes in it, escaped ones included.
+    fn block(&mut self, simd: S, block: u8x64<S>, quotes: u64);
+}
+
+/// Nobody does.
+impl<S: Simd> Watch<S> for () {
+    fn block(&mut self, _simd: S, _block: u8x64<S>, _quotes: u64) {}
+}
+
 impl Extent {
     /// Scans on; returns the index after the byte that closes the value. The first byte ever seen opens it.
     pub fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
-        dispatch!(Level::new(), simd => self.scan_with(simd, bytes))
+        dispatch!(Level::new(), simd => self.scan_with(simd, bytes, &mut ()))
     }
 
     /// Whether objects and lists were nested deeper than a record may be.
@@ -66,7 +77,12 @@ impl Extent {
     /// Compiled for each width of vectors, which needs everything in the loop to be inlined.
     #[expect(clippy::inline_always, reason = "otherwise it is compiled for the oldest machines")]
     #[inline(always)]
-    pub(super) fn scan_with<S: Simd>(&mut self, simd: S, bytes: &[u8]) -> Option<usize> {
+    pub(super) fn scan_with<S: Simd>(
+        &mut self,
+        simd: S,
+        bytes: &[u8],
+        watch: &mut impl Watch<S>,
+    ) -> Option<usize> {
         let (blocks, rest) = bytes.as_chunks::<BLOCK>();
         let mut extent = *self;
         // The least byte of each column: control characters are told from it once, not block by block.
@@ -76,7 +92,9 @@ impl Extent {
         while let Some(block) = ahead.next() {
             let block = u8x64::from_slice(simd, block);
             least = least.min(block);
-            if let Some(last) = extent.block(simd, Masks::of(simd, block)) {
+            let masks = Masks::of(simd, block);
+            watch.block(simd, block, masks.quote);
+            if let Some(last) = extent.block(simd, masks) {
                 end = Some((blocks.len() - ahead.len() - 1) * BLOCK + last);
                 break;
             }
@@ -303,7 +321,7 @@ mod tests {
             for seed in 0..20_000 {
                 let text = noise(seed, 10 + seed % 400);
                 let mut extent = Extent::default();
-                let end = dispatch!(level, simd => extent.scan_with(simd, &text));
+                let end = dispatch!(level, simd => extent.scan_with(simd, &text, &mut ()));
                 assert_eq!(end, slow_end(&text), "{level:?} {}", String::from_utf8_lossy(&text));
             }
         }

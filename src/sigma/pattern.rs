@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use foldhash::fast::FixedState;
 use rsigma_parser::SelectorPattern;
 
 /// Lower case, one character for one, so that a part folds as it does within the whole; borrowed where nothing
@@ -46,11 +47,14 @@ impl Case {
     }
 }
 
+/// Words that are compared one by one.
+const FEW: usize = 4;
+
 /// A set of whole texts.
 #[derive(Debug, Clone)]
 pub struct Words {
     case: Case,
-    compared: HashSet<Box<str>>,
+    compared: HashSet<Box<str>, FixedState>,
     /// As the rule has them, in its order.
     written: Box<[Box<str>]>,
 }
@@ -70,6 +74,10 @@ impl Words {
     /// Whether the text is one of them.
     #[must_use]
     pub fn contains(&self, text: &str) -> bool {
+        // Most sets are small: to compare with each word is quicker than to make a text in lower case.
+        if self.compared.len() <= FEW && self.case == Case::Ignored && text.is_ascii() {
+            return self.compared.iter().any(|word| word.eq_ignore_ascii_case(text));
+        }
         self.compared.contains(&*self.case.apply(text))
     }
 
@@ -318,6 +326,23 @@ mod tests {
     fn many_stars_end_quickly() {
         let text = "a".repeat(20_000);
         assert!(!glob("*a*a*a*a*a*a*a*a*a*ab", Case::Ignored).matches(&text));
+    }
+
+    #[test]
+    fn few_words_are_compared_as_many_are() {
+        let texts =
+            ["", "a", "A", "K", "k", "\u{212a}", "É", "é", "e\u{301}", "[", "{", "ß", "SS", "root", "ROOT "];
+        let others = ["one", "two", "three", "four", "five"];
+        for case in [Case::Ignored, Case::Counts] {
+            for word in texts {
+                let (few, many) =
+                    (Words::new([word], case), Words::new(others.into_iter().chain([word]), case));
+                for text in texts {
+                    assert_eq!(few.contains(text), many.contains(text), "{word} and {text}");
+                    assert_eq!(few.contains(text), case.apply(word) == case.apply(text), "{word} and {text}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,12 +1,20 @@
 //! Where the keys of a record end, whatever they are.
 
-use super::BITS;
+use fearless_simd::{Simd, prelude::*, u8x64};
 
-/// The quotes that have a colon directly behind them, a bit for each byte.
+use super::BITS;
+use crate::event::extent::{BLOCK, Watch};
+
+/// The colons of a record that stand directly behind a quote, a bit each.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Closes {
-    /// By block.
+    /// By block, as many as count.
     blocks: Vec<u64>,
+    count: usize,
+    /// Whether the last byte was a quote: the lowest bit, or none.
+    quote: u64,
+    /// Bits where a space or a line break stands directly behind a quote, of all blocks but the last and of the last.
+    spaces: [u64; 2],
     /// Whether they are those of the record at hand, and all of its keys end so.
     are_known: bool,
 }
@@ -17,17 +25,67 @@ impl Closes {
         self.are_known = false;
     }
 
-    /// All blocks of the record at hand are as they were filled in.
-    pub(super) fn know(&mut self) {
-        self.are_known = true;
+    /// A record begins that is no longer than this.
+    #[inline]
+    pub(super) fn begin(&mut self, length: usize) {
+        // One more for what fills no block.
+        if self.blocks.len() < length / BLOCK + 1 {
+            self.blocks.resize(length / BLOCK + 1, 0);
+        }
+        (self.count, self.quote, self.spaces, self.are_known) = (0, 0, [0; 2], false);
     }
 
-    /// The blocks of a record with so many, to be filled in. There may be more of the last one behind the record.
-    pub(super) fn blocks(&mut self, count: usize) -> &mut [u64] {
-        self.are_known = false;
-        self.blocks.clear();
-        self.blocks.resize(count, 0);
-        &mut self.blocks
+    /// Sees all whole blocks of a record.
+    #[expect(clippy::inline_always, reason = "otherwise it is compiled for the oldest machines")]
+    #[inline(always)]
+    pub(super) fn see<S: Simd>(&mut self, simd: S, record: &[u8]) {
+        self.begin(record.len());
+        for block in record.as_chunks::<BLOCK>().0 {
+            let block = u8x64::from_slice(simd, block);
+            self.block(simd, block, block.simd_eq(b'"').to_bitmask());
+        }
+    }
+
+    /// The record ends here, in the last block that was seen or behind it; whether all of its keys end at a colon that
+    /// stands directly behind a quote.
+    #[inline]
+    pub(super) fn end(&mut self, record: &[u8]) -> bool {
+        let seen = self.count * BLOCK;
+        if let Some(over) = seen.checked_sub(record.len()).filter(|over| *over > 0) {
+            let within = u64::MAX >> over;
+            self.blocks[self.count - 1] &= within;
+            self.spaces[1] &= within;
+        }
+        if let Some(rest) = record.get(seen..).filter(|rest| !rest.is_empty()) {
+            let mut colons = 0;
+            for (bit, byte) in rest.iter().enumerate() {
+                colons |= (u64::from(*byte == b':') & self.quote) << bit;
+                self.spaces[0] |= u64::from(*byte <= b' ') & self.quote;
+                self.quote = u64::from(*byte == b'"');
+            }
+            self.blocks[self.count] = colons;
+            self.count += 1;
+        }
+        self.are_known = self.spaces == [0; 2];
+        self.are_known
+    }
+
+    /// The colons, a bit each, by block.
+    pub(super) fn blocks(&self) -> &[u64] {
+        &self.blocks[..self.count]
+    }
+}
+
+impl<S: Simd> Watch<S> for Closes {
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn block(&mut self, _simd: S, block: u8x64<S>, quotes: u64) {
+        let behind = quotes << 1 | self.quote;
+        self.quote = quotes >> (BITS - 1);
+        self.blocks[self.count] = block.simd_eq(b':').to_bitmask() & behind;
+        self.count += 1;
+        let spaces = block.simd_le(b' ').to_bitmask() & behind;
+        self.spaces = [self.spaces[0] | self.spaces[1], spaces];
     }
 }
 
@@ -79,7 +137,7 @@ impl Ends {
         self.are_known = None;
     }
 
-    /// Whether all ends are known of the record at hand, which has these closing quotes.
+    /// Whether all ends are known of the record at hand, which has these colons.
     pub(super) fn are_known_by(&mut self, closes: &Closes, record: &[u8]) -> bool {
         if let Some(are_known) = self.are_known {
             return are_known;
@@ -99,20 +157,21 @@ impl Ends {
     fn fill(&mut self, closes: &Closes, record: &[u8]) {
         const USUAL: usize = 3;
         let count = |bits: u64| bits.count_ones() as usize;
-        let length = closes.blocks.iter().map(|bits| count(*bits)).sum::<usize>();
+        let length = closes.blocks().iter().map(|bits| count(*bits)).sum::<usize>();
         // No name has the letters of what fills the last group.
         self.letters.resize((length + USUAL).next_multiple_of(AT_ONCE), 0);
         self.behind.resize(self.letters.len(), 0);
         let mut filled = 0;
-        for (block, bits) in closes.blocks.iter().enumerate() {
+        for (block, bits) in closes.blocks().iter().enumerate() {
             let (mut rest, mut at) = (*bits, filled);
             loop {
                 let (letters, behind) = (&mut self.letters[at..][..USUAL], &mut self.behind[at..][..USUAL]);
                 for (letters, behind) in letters.iter_mut().zip(behind) {
-                    let close = block * BITS + rest.trailing_zeros() as usize;
+                    let colon = block * BLOCK + rest.trailing_zeros() as usize;
                     rest &= rest.wrapping_sub(1);
-                    *letters = record.get(..close).map_or(0, Letters::before);
-                    *behind = close as u32 + 1;
+                    // None is before the first byte, which opens the record, or behind the last.
+                    *letters = record.get(..colon.saturating_sub(1)).map_or(0, Letters::before);
+                    *behind = colon as u32;
                 }
                 if rest == 0 {
                     break;

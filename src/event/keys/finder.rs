@@ -52,9 +52,16 @@ impl Keys {
         bytes: &[u8],
         seen: &mut Sightings,
     ) -> Option<usize> {
-        let end = simd.vectorize(|| extent.scan_with(simd, bytes));
+        let (many, closes) = (self.many.as_deref(), &mut seen.closes);
+        let end = match many {
+            Some(_) => {
+                closes.begin(bytes.len());
+                simd.vectorize(|| extent.scan_with(simd, bytes, closes))
+            }
+            None => simd.vectorize(|| extent.scan_with(simd, bytes, &mut ())),
+        };
         let window = Window { bytes, end: end.unwrap_or(bytes.len()) };
-        self.find_with(simd, self.many.as_deref(), window, seen);
+        self.find_behind(simd, many, window, seen);
         seen.escaped = extent.has_backslash() && has_unicode_escape(window.record());
         end
     }
@@ -68,19 +75,29 @@ impl Keys {
         window: Window<'_>,
         seen: &mut Sightings,
     ) {
+        if many.is_some() {
+            simd.vectorize(|| seen.closes.see(simd, window.record()));
+        }
+        self.find_behind(simd, many, window, seen);
+    }
+
+    /// Where keys are many, it was seen where all of the record end.
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
+    fn find_behind<S: Simd>(&self, simd: S, many: Option<&Many>, window: Window<'_>, seen: &mut Sightings) {
         let Sightings { places, closes, .. } = seen;
         places.clear();
-        closes.forget();
-        if let Some(many) = many {
-            let spaced = simd.vectorize(|| many.find(simd, &self.all, window, places, closes));
-            if !spaced {
-                return closes.know();
+        match many {
+            Some(many) if closes.end(window.record()) => {
+                simd.vectorize(|| many.find(&self.all, window, closes, places));
             }
-            // Keys may stand apart from their colons.
-            places.clear();
-        }
-        for (number, key) in self.all.iter().enumerate() {
-            simd.vectorize(|| key.find(simd, number, window, places));
+            // Keys may stand apart from their colons, or are few.
+            _ => {
+                closes.forget();
+                for (number, key) in self.all.iter().enumerate() {
+                    simd.vectorize(|| key.find(simd, number, window, places));
+                }
+            }
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Many keys at once: every key of the record is told by the letters before its closing quote.
 
-use fearless_simd::{Simd, prelude::*, u8x64};
-
 use super::closes::Closes;
 use super::finder::Window;
 use super::{BITS, Key, Place};
@@ -23,8 +21,9 @@ const TAILS: usize = 1 << 12;
 /// quote.
 type Tail = [u8; TAIL];
 const TAIL: usize = 4;
-/// A block with what a tail may have before it.
-const REACH: usize = TAIL + BLOCK;
+/// A block, before it what may stand before a colon: a tail and the closing quote.
+const REACH: usize = BEFORE + BLOCK;
+const BEFORE: usize = TAIL + 1;
 /// Keys that nearly every block has at most.
 const AT_ONCE: usize = 3;
 
@@ -50,108 +49,75 @@ impl Many {
         }
     }
 
-    /// Adds the places of all keys that stand directly before a colon, and fills in where keys end; whether some may
-    /// stand apart from their colons.
+    /// Adds the places of all keys that end before one of these colons.
     #[expect(clippy::inline_always, reason = "otherwise it is compiled for the oldest machines")]
     #[inline(always)]
-    pub(super) fn find<S: Simd>(
-        &self,
-        simd: S,
-        keys: &[Key],
-        window: Window<'_>,
-        places: &mut Vec<Place>,
-        closes: &mut Closes,
-    ) -> bool {
-        let (Window { bytes, end }, record) = (window, window.record());
-        // A quote is looked at together with the byte behind it.
-        let last = end.saturating_sub(1);
-        let quotes = bytes.as_chunks::<BLOCK>().0;
-        let behinds = bytes.get(1..).unwrap_or_default().as_chunks::<BLOCK>().0;
-        let blocks = behinds.len().min(last.div_ceil(BLOCK));
-        let (quotes, behinds) = (&quotes[..blocks], &behinds[..blocks]);
+    pub(super) fn find(&self, keys: &[Key], window: Window<'_>, closes: &Closes, places: &mut Vec<Place>) {
+        let record = window.record();
         let mut first = [0; REACH];
-        quotes.first().into_iter().for_each(|block| first[TAIL..].copy_from_slice(block));
-        let (mut spaced, mut from) = (false, 0);
-        // What fills no block may be as long as one.
-        let closes = closes.blocks(blocks + 1);
-        for ((quotes, behinds), closes) in
-            quotes.chunks(BITS).zip(behinds.chunks(BITS)).zip(closes.chunks_mut(BITS))
-        {
+        first.iter_mut().skip(BEFORE).zip(record).for_each(|(first, byte)| *first = *byte);
+        for (group, blocks) in closes.blocks().chunks(BITS).enumerate() {
             let (mut hits, mut hit) = ([0; BITS], 0);
-            let blocks = quotes.iter().zip(behinds).zip(&mut hits).zip(&mut *closes).enumerate();
-            for (block, (((quotes, behinds), hits), close)) in blocks {
-                let quotes = u8x64::from_slice(simd, quotes).simd_eq(b'"');
-                let behinds = u8x64::from_slice(simd, behinds);
-                spaced |= (quotes & behinds.simd_le(b' ')).any_true();
-                *close = (quotes & behinds.simd_eq(b':')).to_bitmask();
-                *hits = self.may_close(*close, reaching_back(bytes, from + block * BLOCK).unwrap_or(&first));
-                hit |= u64::from(*hits != 0) << block;
+            for ((number, colons), hits) in blocks.iter().enumerate().zip(&mut hits) {
+                *hits = match (group * BITS + number).checked_mul(BLOCK) {
+                    Some(0) => self.may_end(*colons, &first),
+                    Some(from) if let Some(text) = reaching_back(window.bytes, from) => {
+                        self.may_end(*colons, text)
+                    }
+                    _ => *colons,
+                };
+                hit |= u64::from(*hits != 0) << number;
             }
             while hit != 0 {
-                let block = hit.trailing_zeros() as usize;
+                let number = hit.trailing_zeros() as usize;
                 hit &= hit - 1;
-                self.note(keys, record, (from + block * BLOCK, hits[block]), places);
-            }
-            from += BITS * BLOCK;
-        }
-        for close in blocks * BLOCK..last {
-            if bytes[close] == b'"' {
-                spaced |= bytes[close + 1] <= b' ';
-                if bytes[close + 1] == b':' {
-                    closes[blocks] |= 1 << (close % BLOCK);
-                    self.note_one(keys, record, close, places);
-                }
+                self.note(keys, record, ((group * BITS + number) * BLOCK, hits[number]), places);
             }
         }
-        spaced
     }
 
-    /// Those of the quotes, a bit each, that may close some key.
+    /// Those of the colons, a bit each, before which some key may end.
     ///
     /// How many a block has is not to be guessed: as many as most have at most are looked at in any case.
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    fn may_close(&self, mut quotes: u64, text: &[u8; REACH]) -> u64 {
+    fn may_end(&self, mut colons: u64, text: &[u8; REACH]) -> u64 {
         if !self.short.is_empty() {
-            return quotes;
+            return colons;
         }
         let mut may = 0;
         loop {
             for _ in 0..AT_ONCE {
-                let lowest = quotes & quotes.wrapping_neg();
+                let lowest = colons & colons.wrapping_neg();
                 let tail =
-                    text[quotes.trailing_zeros() as usize..].first_chunk().copied().unwrap_or_default();
+                    text[colons.trailing_zeros() as usize..].first_chunk().copied().unwrap_or_default();
                 let bit = bit(tail);
                 let is_known = self.tails[bit / BITS] >> (bit % BITS) & 1;
                 may |= lowest & is_known.wrapping_neg();
-                quotes ^= lowest;
+                colons ^= lowest;
             }
-            if quotes == 0 {
+            if colons == 0 {
                 return may;
             }
         }
     }
 
-    /// Adds the keys that some quotes of a block close, a bit each.
+    /// Adds the keys that end before some colons of a block, a bit each.
     #[inline(never)]
-    fn note(&self, keys: &[Key], record: &[u8], (from, mut quotes): (usize, u64), places: &mut Vec<Place>) {
-        while quotes != 0 {
-            let close = from + quotes.trailing_zeros() as usize;
-            quotes &= quotes - 1;
-            // There may be more of the block behind the record.
-            if close + 1 < record.len() {
-                self.note_one(keys, record, close, places);
-            }
+    fn note(&self, keys: &[Key], record: &[u8], (from, mut colons): (usize, u64), places: &mut Vec<Place>) {
+        while colons != 0 {
+            let colon = from + colons.trailing_zeros() as usize;
+            colons &= colons - 1;
+            self.note_one(keys, record, colon, places);
         }
     }
 
-    /// Adds the key that the quote at this index closes, if it is one of these.
-    fn note_one(&self, keys: &[Key], record: &[u8], close: usize, places: &mut Vec<Place>) {
-        let names = match record[..close].last_chunk() {
+    /// Adds the key that ends before this index with a quote, if it is one of these.
+    fn note_one(&self, keys: &[Key], record: &[u8], end: usize, places: &mut Vec<Place>) {
+        let names = match record[..end - 1].last_chunk() {
             Some(tail) => &*self.by_tail[bit(*tail)],
             None => &[],
         };
-        let end = close + 1;
         for (quoted, number) in names.iter().chain(&self.short) {
             if ends_with(&record[..end], quoted) {
                 places.extend(keys[*number].place_between(*number, end - quoted.len(), end, record));
@@ -162,11 +128,11 @@ impl Many {
     }
 }
 
-/// The block that begins at this index, with the bytes before it; none at the beginning.
+/// The block that begins at this index, with the bytes before it; none where there are not so many.
 #[expect(clippy::inline_always, reason = "as above")]
 #[inline(always)]
 fn reaching_back(bytes: &[u8], from: usize) -> Option<&[u8; REACH]> {
-    bytes.get(from.checked_sub(TAIL)?..)?.first_chunk()
+    bytes.get(from.checked_sub(BEFORE)?..)?.first_chunk()
 }
 
 /// Where a tail is noted.
