@@ -8,8 +8,8 @@ use crate::event::extent::BLOCK;
 /// All keys by the letters that close them.
 #[derive(Debug, Clone)]
 pub(super) struct Many {
-    /// A bit for each hash of a tail that some key has.
-    tails: [u64; TAILS / BITS],
+    /// By the hash of a tail: 1 if some key has it, else 0.
+    tails: [u8; TAILS],
     /// By the hash of their tails: names in their quotes, each with the number of its key.
     by_tail: Vec<Vec<(Box<[u8]>, usize)>>,
     /// Names too short to have a tail.
@@ -29,7 +29,7 @@ const AT_ONCE: usize = 3;
 
 impl Many {
     pub(super) fn new(keys: &[Key]) -> Self {
-        let mut many = Self { tails: [0; TAILS / BITS], by_tail: vec![Vec::new(); TAILS], short: Vec::new() };
+        let mut many = Self { tails: [0; TAILS], by_tail: vec![Vec::new(); TAILS], short: Vec::new() };
         for (number, key) in keys.iter().enumerate() {
             many.add(&key.name, number);
             key.prefixes.iter().for_each(|prefix| many.add(&[prefix, &*key.name].concat(), number));
@@ -41,9 +41,9 @@ impl Many {
         let quoted = [b"\"", name, b"\""].concat();
         match quoted[..quoted.len() - 1].last_chunk() {
             Some(tail) => {
-                let bit = bit(*tail);
-                self.tails[bit / BITS] |= 1 << (bit % BITS);
-                self.by_tail[bit].push((quoted.into(), number));
+                let hash = hash(*tail);
+                self.tails[hash] = 1;
+                self.by_tail[hash].push((quoted.into(), number));
             }
             None => self.short.push((quoted.into(), number)),
         }
@@ -81,23 +81,21 @@ impl Many {
     /// How many a block has is not to be guessed: as many as most have at most are looked at in any case.
     #[expect(clippy::inline_always, reason = "as above")]
     #[inline(always)]
-    fn may_end(&self, mut colons: u64, text: &[u8; REACH]) -> u64 {
+    fn may_end(&self, colons: u64, text: &[u8; REACH]) -> u64 {
         if !self.short.is_empty() {
             return colons;
         }
-        let mut may = 0;
+        let (mut rest, mut may) = (colons, 0);
         loop {
             for _ in 0..AT_ONCE {
-                let lowest = colons & colons.wrapping_neg();
-                let tail =
-                    text[colons.trailing_zeros() as usize..].first_chunk().copied().unwrap_or_default();
-                let bit = bit(tail);
-                let is_known = self.tails[bit / BITS] >> (bit % BITS) & 1;
-                may |= lowest & is_known.wrapping_neg();
-                colons ^= lowest;
+                // If none is left this is any place; what is said of it does not count.
+                let at = rest.trailing_zeros() as usize % BITS;
+                let tail = text[at..].first_chunk().copied().unwrap_or_default();
+                may |= u64::from(self.tails[hash(tail)]) << at;
+                rest &= rest.wrapping_sub(1);
             }
-            if colons == 0 {
-                return may;
+            if rest == 0 {
+                return may & colons;
             }
         }
     }
@@ -115,7 +113,7 @@ impl Many {
     /// Adds the key that ends before this index with a quote, if it is one of these.
     fn note_one(&self, keys: &[Key], record: &[u8], end: usize, places: &mut Vec<Place>) {
         let names = match record[..end - 1].last_chunk() {
-            Some(tail) => &*self.by_tail[bit(*tail)],
+            Some(tail) => &*self.by_tail[hash(*tail)],
             None => &[],
         };
         for (quoted, number) in names.iter().chain(&self.short) {
@@ -138,7 +136,7 @@ fn reaching_back(bytes: &[u8], from: usize) -> Option<&[u8; REACH]> {
 /// Where a tail is noted.
 #[expect(clippy::inline_always, reason = "as above")]
 #[inline(always)]
-fn bit(tail: Tail) -> usize {
+fn hash(tail: Tail) -> usize {
     (u32::from_le_bytes(tail).wrapping_mul(0x9E37_79B1) >> (u32::BITS - TAILS.trailing_zeros())) as usize
 }
 
