@@ -266,6 +266,23 @@ fn long_keys_are_found_wherever_blocks_end() {
 }
 
 #[test]
+fn a_value_is_no_key_wherever_blocks_end() {
+    let mut keys = Keys::default();
+    ["eventName", "a", "b", "c", "type"].iter().for_each(|name| _ = keys.name(name));
+    let mut longer = Keys::default();
+    ["eventName", "eventSource", "eventType", "userAgent"].iter().for_each(|name| _ = longer.name(name));
+    let mut seen = Sightings::default();
+    for before in 0..200 {
+        let behind = "y".repeat(150);
+        let record = format!("{{\"p\":\"{}\",\"q\":[\"eventName\",\"{behind}\"]}}", "x".repeat(before));
+        for keys in [&keys, &longer] {
+            keys.find(record.as_bytes(), &mut seen);
+            assert_eq!(seen.places().unwrap(), [], "{record}");
+        }
+    }
+}
+
+#[test]
 fn the_only_value_of_interest_is_found_wherever_it_stands() {
     let mut seen = Sightings::default();
     for (value, word, expected) in [
