@@ -4,12 +4,10 @@
 //! What no detection joins goes its own way: in parts that share nothing, each with an engine of its own, so that the end
 //! of a replay has work for several cores.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io;
 use std::num::NonZero;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ScopedJoinHandle;
 
@@ -182,19 +180,14 @@ pub(super) fn tell(pile: Pile, set: &Inspection) -> io::Result<Told> {
     let (Gathered { sorters, untimed }, texts) = pile.into_parts();
     let texts = texts.into_iter().map(Texts::written).collect::<io::Result<Vec<_>>>()?;
     let mut parts: Vec<_> = sorters.into_iter().filter(|rows| !rows.is_empty()).collect();
-    // The largest first, so that none is left over for one thread at the end.
-    parts.sort_by_key(|rows| Reverse(rows.size()));
-    let parts: Vec<_> = parts.into_iter().map(|rows| Mutex::new(Some(rows))).collect();
-    let next = AtomicUsize::new(0);
-    let work = || -> io::Result<Vec<_>> {
-        let mut done = Vec::new();
-        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let rows = lock(part).take();
-            done.extend(rows.map(|rows| tell_part(rows, set, &texts)).transpose()?);
-        }
-        Ok(done)
-    };
+    // The largest is taken first, so that none is left over for one thread at the end.
+    parts.sort_by_key(Sorter::size);
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(parts.len());
+    let parts = Mutex::new(parts);
+    let next = || lock(&parts).pop();
+    let work = || -> io::Result<Vec<_>> {
+        std::iter::from_fn(next).map(|rows| tell_part(rows, set, &texts)).collect()
+    };
     let done: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let joined =
