@@ -28,8 +28,11 @@ use crate::worker::Inspection;
 const ORDER: usize = 28;
 /// Bytes of evidence of one object that are gathered before they are handed over.
 const AT_ONCE: usize = 256 << 10;
-/// Bytes of texts, and of evidence, that are held in memory.
-const IN_MEMORY: usize = 32 << 20;
+/// Bytes of texts, of evidence, and of alerts that are held in memory. Evidence of half a gigabyte of ordinary logs fits
+/// in about: more of it takes up no more.
+const TEXTS_IN_MEMORY: usize = 32 << 20;
+const ROWS_IN_MEMORY: usize = 12 << 20;
+const ALERTS_IN_MEMORY: usize = 16 << 20;
 /// Parts of the evidence that share no detection, at most.
 const PARTS: usize = 8;
 /// Rows of evidence in a step of an engine.
@@ -59,8 +62,8 @@ impl Pile {
     /// For evidence that so many workers make with a set.
     pub(super) fn new(set: &Inspection, workers: usize) -> Self {
         let parts = set.detections.feeds().parts(PARTS);
-        let sorters = (0..PARTS).map(|_| Sorter::new(IN_MEMORY / PARTS)).collect();
-        let texts = (0..workers).map(|_| Mutex::new(Texts::new(IN_MEMORY / workers))).collect();
+        let sorters = (0..PARTS).map(|_| Sorter::new(ROWS_IN_MEMORY / PARTS)).collect();
+        let texts = (0..workers).map(|_| Mutex::new(Texts::new(TEXTS_IN_MEMORY / workers))).collect();
         Self { gathered: Mutex::new(Gathered { sorters, untimed: 0 }), parts, texts }
     }
 
@@ -258,7 +261,7 @@ impl<'s> Teller<'s> {
             parser: Parser::default(),
             texts,
             open: HashMap::new(),
-            alerts: Sorter::new(IN_MEMORY / PARTS),
+            alerts: Sorter::new(ALERTS_IN_MEMORY / PARTS),
         }
     }
 
