@@ -31,7 +31,7 @@ const AT_ONCE: usize = 256 << 10;
 /// Bytes of texts, of evidence, and of alerts that are held in memory. Evidence of half a gigabyte of ordinary logs fits
 /// in about: more of it takes up no more.
 const TEXTS_IN_MEMORY: usize = 32 << 20;
-const ROWS_IN_MEMORY: usize = 12 << 20;
+const ROWS_IN_MEMORY: usize = 8 << 20;
 const ALERTS_IN_MEMORY: usize = 16 << 20;
 /// Parts of the evidence that share no detection, at most.
 const PARTS: usize = 8;
