@@ -152,3 +152,29 @@ impl Output {
         self.fired.push(Fired { group, values: values.clone(), row: *row, excerpt });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tallies_add_up_field_by_field() {
+        let tally = Tally {
+            facts: 1,
+            duplicate: 2,
+            spent: 3,
+            no_group: 4,
+            no_value: 5,
+            too_late: 6,
+            seen_without_room: 7,
+            chained: 8,
+            evicted_groups: 9,
+            evicted_rows: 10,
+            evicted_held: 11,
+            excerpts_without_room: 12,
+            rows_not_restored: 13,
+        };
+        assert_eq!((tally.and(Tally::default()), Tally::default().and(tally)), (tally, tally));
+        assert_eq!(tally.and(tally).causes(), tally.causes().map(|(name, count)| (name, 2 * count)));
+    }
+}

@@ -59,13 +59,12 @@ impl Many {
         for (group, blocks) in closes.blocks().chunks(BITS).enumerate() {
             let (mut hits, mut hit) = ([0; BITS], 0);
             for ((number, colons), hits) in blocks.iter().enumerate().zip(&mut hits) {
-                *hits = match (group * BITS + number).checked_mul(BLOCK) {
-                    Some(0) => self.may_end(*colons, &first),
-                    Some(from) if let Some(text) = reaching_back(window.bytes, from) => {
-                        self.may_end(*colons, text)
-                    }
-                    _ => *colons,
+                let text = match (group * BITS + number) * BLOCK {
+                    0 => Some(&first),
+                    from => reaching_back(window.bytes, from),
                 };
+                // Where the input ends so soon, the names themselves are compared.
+                *hits = text.map_or(*colons, |text| self.may_end(*colons, text));
                 hit |= u64::from(*hits != 0) << number;
             }
             while hit != 0 {
