@@ -73,8 +73,12 @@ fn objects() -> [Vec<String>; 3] {
 }
 
 fn replay(folder: &Path, more: &[&str]) -> (Vec<Value>, String) {
+    replay_by(RULES, folder, more)
+}
+
+fn replay_by(text: &str, folder: &Path, more: &[&str]) -> (Vec<Value>, String) {
     let rules = folder.join("rules.yml");
-    fs::write(&rules, RULES).unwrap();
+    fs::write(&rules, text).unwrap();
     let logs = folder.join("logs");
     let args = ["replay", logs.to_str().unwrap(), "--no-default-detections", "--detections"];
     let run = run(args.iter().copied().chain([rules.to_str().unwrap()]).chain(more.iter().copied()));
@@ -212,4 +216,25 @@ fn two_sets_are_compared_in_windows_too() {
         "{}",
         run.stdout
     );
+}
+
+#[test]
+fn each_of_many_detections_is_told() {
+    const DETECTIONS: usize = 20;
+    let rule = |number: usize| {
+        format!(
+            "title: Call {number}\nid: call-{number}\nlogsource: {{product: aws, service: cloudtrail}}\n\
+             detection: {{s: {{eventName: Call{number}}}, condition: s}}\n\
+             trailhound: {{group: {{by: [actor.arn], period: 1h}}}}\n"
+        )
+    };
+    let call =
+        |number: usize| create_user(&format!("id-{number}")).replace("CreateUser", &format!("Call{number}"));
+    let rules: Vec<String> = (0..DETECTIONS).map(rule).collect();
+    let folder = archive(&[(0..DETECTIONS).map(call).collect()]);
+    let (alerts, _) = replay_by(&rules.join("---\n"), folder.path(), &[]);
+    for number in 0..DETECTIONS {
+        assert_eq!(of(&alerts, &format!("call-{number}")).len(), 1, "call-{number}");
+    }
+    assert_eq!(alerts.len(), DETECTIONS);
 }
