@@ -22,6 +22,7 @@ use crate::alert::{Health, OriginKind, Report, Sender, SenderHandle, SinkSetting
 use crate::aws::{Aws, Buckets, Queue};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::detect::windows::Idle;
 use crate::fetch::ObjectStore;
 use crate::folder::FolderStore;
 use crate::horizon::Horizon;
@@ -35,7 +36,7 @@ use crate::retry::Retry;
 use crate::rulebook::Rulebook;
 use crate::seed;
 use crate::sigma::{Logic, Rule};
-use crate::state::{self, Committer, Keeper, State, Wanted, Windows};
+use crate::state::{self, Committer, Keeper, State, Wanted, WindowLimits, Windows};
 use crate::watch::Watch;
 use crate::worker::{Current, Inspection};
 
@@ -231,21 +232,28 @@ async fn open_state(
     parts: Parts<'_>,
 ) -> anyhow::Result<(State, Owner, Vec<watch::Receiver<Health>>)> {
     let Parts { handles, reports, horizon, metrics, clock } = parts;
-    let (metrics, clock) = (metrics.clone(), clock.clone());
+    let (metrics, clock, limits) = (metrics.clone(), clock.clone(), window_limits(config));
     let Some(folder) = config.state.clone() else {
         let required = handles.iter().filter(|handle| handle.settings.required);
         let gates = required.map(SenderHandle::health).collect();
-        let windows = Windows::new(inspection, horizon, metrics.clone());
+        let windows = Windows::new(inspection, limits, horizon, metrics.clone());
         let (state, keeper) = Keeper::new(handles, reports, metrics, clock);
         return Ok((state, Owner::InMemory(Box::new(keeper.with_windows(windows))), gates));
     };
     let counts = metrics.clone();
-    let open = move || state::open(&folder, state::WAIT, inspection, horizon, counts);
+    let open = move || state::open(&folder, state::WAIT, inspection, limits, horizon, counts);
     let opened = spawn_blocking(open).await.context("opening the state has failed")??;
     let most_bytes = config.limits.outbox as u64;
     let (state, committer) = opened.owner(handles, reports, most_bytes, metrics, clock)?;
     let gates = vec![committer.room()];
     Ok((state, Owner::OnDisk(Box::new(committer)), gates))
+}
+
+/// How long windows are kept, and how much of them.
+#[must_use]
+pub fn window_limits(config: &Config) -> WindowLimits {
+    let idle = Idle::live(config.windows.lateness, config.windows.idle);
+    WindowLimits { idle, bytes: config.limits.windows }
 }
 
 /// Says what a restart forgets.

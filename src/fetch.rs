@@ -6,7 +6,6 @@ use std::future::Future;
 use std::io::Read;
 use std::time::Duration;
 
-use jiff::Timestamp;
 
 use crate::announce::ObjectRef;
 
@@ -43,8 +42,6 @@ pub struct Fetched {
     pub version: Option<String>,
     /// What tells its content from any other that had or will have its name, where the store says.
     pub content: Option<String>,
-    /// When the object was stored.
-    pub stored_at: Option<Timestamp>,
 }
 
 /// Bytes in memory or from a reader.

@@ -7,7 +7,6 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use rustix::fs::Advice;
 use tokio::task::spawn_blocking;
 use walkdir::{DirEntry, WalkDir};
@@ -108,7 +107,6 @@ pub struct Opened {
     file: File,
     size: u64,
     content: String,
-    stored_at: Option<Timestamp>,
 }
 
 impl Opened {
@@ -123,12 +121,11 @@ impl Opened {
         }
         let file = File::open(path)?;
         let metadata = file.metadata()?;
-        let stored_at = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
         let (size, changed) = (metadata.len(), (metadata.ctime(), metadata.ctime_nsec()));
         let content = format!("{size}-{}-{}-{}", metadata.ino(), changed.0, changed.1);
         // Where the system cannot, it is read when it is needed.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::WillNeed);
-        Ok(Self { file, size, content, stored_at })
+        Ok(Self { file, size, content })
     }
 
     /// Reads the file; what is held in memory is held in this buffer, whatever it had before.
@@ -136,7 +133,7 @@ impl Opened {
     /// # Errors
     /// It cannot be read.
     pub fn read(self, mut buffer: Vec<u8>) -> io::Result<Fetched> {
-        let Self { mut file, size, content, stored_at } = self;
+        let Self { mut file, size, content } = self;
         let body = if size <= WHOLE_LIMIT {
             let expected = usize::try_from(size).expect("less than the limit fits into memory");
             // One byte more, so that a file which grows meanwhile is noticed.
@@ -154,7 +151,7 @@ impl Opened {
         } else {
             Body::Stream(Box::new(file))
         };
-        Ok(Fetched { body, version: None, content: Some(content), stored_at })
+        Ok(Fetched { body, version: None, content: Some(content) })
     }
 }
 

@@ -1,9 +1,10 @@
-//! Up to when events are no longer awaited: the watermark of the detections over more than one event.
+//! How far the stream has come: the watermark of the detections over more than one event, and up to when everything that
+//! was announced has been ingested.
 //!
 //! It lies by the *lateness* behind the latest event that was seen, and behind the oldest message that is being dealt with or came
 //! lately: while a queue works off a backlog, more of that time is still to come. Files say nothing of their time; while
 //! any of them is under way the watermark stays where it is, so that an archive may be read in any order. It never goes
-//! back, whatever a clock does.
+//! back, whatever a clock does. The same messages and files hold back the time up to which ingestion has caught up.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
+
+use crate::detect::windows::Progress;
 
 /// How long a message counts after it was received: one with others of its time behind it.
 const LATELY: Duration = Duration::from_mins(10);
@@ -41,6 +44,7 @@ struct Known {
     timeless: usize,
     timeless_until: Option<Instant>,
     watermark: Timestamp,
+    caught_up: Option<Timestamp>,
 }
 
 /// Holds the watermark back until it is dropped, and a while longer.
@@ -61,6 +65,7 @@ impl Horizon {
             timeless: 0,
             timeless_until: None,
             watermark: Timestamp::MIN,
+            caught_up: None,
         };
         let lateness = SignedDuration::try_from(lateness).unwrap_or(SignedDuration::MAX);
         Self(Arc::new(Inner { lateness, known: Mutex::new(known) }))
@@ -86,16 +91,20 @@ impl Horizon {
         known.latest = known.latest.max(Some(time));
     }
 
-    /// No event before this time is awaited any more.
+    /// How far the stream has come.
     #[must_use]
-    pub fn watermark(&self, now: Timestamp) -> Timestamp {
+    pub fn progress(&self, now: Timestamp) -> Progress {
         let mut known = self.known();
-        if let Some(bound) = known.bound(now) {
-            // What no time can be is before all times.
-            let reached = bound.checked_sub(self.0.lateness).unwrap_or(Timestamp::MIN);
-            known.watermark = known.watermark.max(reached);
+        if let Some(announced) = known.announced(now) {
+            known.caught_up = Some(announced);
+            if let Some(latest) = known.latest {
+                // What no time can be is before all times.
+                let reached = announced.min(latest).checked_sub(self.0.lateness);
+                known.watermark = known.watermark.max(reached.unwrap_or(Timestamp::MIN));
+            }
         }
-        known.watermark
+        let caught_up = *known.caught_up.get_or_insert(now);
+        Progress { watermark: known.watermark, now, caught_up: caught_up.min(now) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -119,8 +128,9 @@ impl Known {
         }
     }
 
-    /// What the watermark lies behind; none where it stays.
-    fn bound(&mut self, now: Timestamp) -> Option<Timestamp> {
+    /// When the oldest message was announced that may still have others of its time behind it, or else the time; none where
+    /// something has no time.
+    fn announced(&mut self, now: Timestamp) -> Option<Timestamp> {
         let instant = Instant::now();
         self.forget(instant);
         if self.timeless > 0 || self.timeless_until.is_some_and(|until| until > instant) {
@@ -128,7 +138,7 @@ impl Known {
         }
         let lately = self.lately.iter().map(|(_, sent_at)| *sent_at);
         let oldest = lately.chain(self.in_flight.keys().next().copied()).min();
-        Some(oldest.unwrap_or(now).min(now).min(self.latest?))
+        Some(oldest.unwrap_or(now).min(now))
     }
 }
 
@@ -157,6 +167,10 @@ mod tests {
         Timestamp::from_second(minutes * 60).unwrap()
     }
 
+    fn watermark(horizon: &Horizon, now: Timestamp) -> Timestamp {
+        horizon.progress(now).watermark
+    }
+
     fn horizon() -> Horizon {
         Horizon::new(Duration::from_hours(1))
     }
@@ -164,7 +178,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_lies_behind_the_latest_event_and_the_clock() {
         let horizon = horizon();
-        assert_eq!(horizon.watermark(at(1000)), Timestamp::MIN, "nothing was seen");
+        assert_eq!(watermark(&horizon, at(1000)), Timestamp::MIN, "nothing was seen");
         let cases = [
             (500, 1000, 440),
             (400, 1000, 440),
@@ -176,7 +190,7 @@ mod tests {
         ];
         for (event, now, expected) in cases {
             horizon.reaches(at(event));
-            assert_eq!(horizon.watermark(at(now)), at(expected), "{event} {now}");
+            assert_eq!(watermark(&horizon, at(now)), at(expected), "{event} {now}");
         }
     }
 
@@ -185,29 +199,50 @@ mod tests {
         let horizon = horizon();
         horizon.reaches(at(1000));
         let (old, older) = (horizon.hold(Some(at(400))), horizon.hold(Some(at(300))));
-        assert_eq!(horizon.watermark(at(1000)), at(240));
+        assert_eq!(watermark(&horizon, at(1000)), at(240));
         drop(older);
-        assert_eq!(horizon.watermark(at(1000)), at(240), "it came lately");
+        assert_eq!(watermark(&horizon, at(1000)), at(240), "it came lately");
         tokio::time::advance(LATELY).await;
-        assert_eq!(horizon.watermark(at(1010)), at(340), "the other one is in flight");
+        assert_eq!(watermark(&horizon, at(1010)), at(340), "the other one is in flight");
         drop(old);
-        assert_eq!(horizon.watermark(at(1010)), at(940));
+        assert_eq!(watermark(&horizon, at(1010)), at(940));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_has_no_time_holds_it_where_it_is() {
         let horizon = horizon();
         horizon.reaches(at(200));
-        assert_eq!(horizon.watermark(at(1000)), at(140));
+        assert_eq!(watermark(&horizon, at(1000)), at(140));
         let (one, other) = (horizon.hold(None), horizon.hold(None));
         horizon.reaches(at(800));
         drop(one);
         tokio::time::advance(NEXT).await;
-        assert_eq!(horizon.watermark(at(1000)), at(140), "one is in flight");
+        assert_eq!(watermark(&horizon, at(1000)), at(140), "one is in flight");
         drop(other);
-        assert_eq!(horizon.watermark(at(1000)), at(140), "the next may be about to come");
+        assert_eq!(watermark(&horizon, at(1000)), at(140), "the next may be about to come");
         tokio::time::advance(NEXT).await;
-        assert_eq!(horizon.watermark(at(1000)), at(740));
+        assert_eq!(watermark(&horizon, at(1000)), at(740));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ingestion_has_caught_up_once_the_backlog_is_over() {
+        let horizon = horizon();
+        let caught_up = |minutes| horizon.progress(at(minutes)).caught_up;
+        let file = horizon.hold(None);
+        assert_eq!(caught_up(100), at(100), "there is no time before the first one");
+        assert_eq!(caught_up(110), at(100), "a file is under way");
+        drop(file);
+        tokio::time::advance(NEXT).await;
+        assert_eq!(caught_up(120), at(120));
+        let old = horizon.hold(Some(at(90)));
+        assert_eq!(caught_up(130), at(90), "there may be more of that time");
+        let younger = horizon.hold(Some(at(125)));
+        drop(old);
+        tokio::time::advance(LATELY).await;
+        assert_eq!(caught_up(140), at(125), "the other one is in flight");
+        drop(younger);
+        assert_eq!(caught_up(150), at(150));
+        assert_eq!(caught_up(145), at(145), "a clock that is set back");
     }
 
     #[tokio::test(start_paused = true)]

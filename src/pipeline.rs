@@ -169,7 +169,6 @@ impl<S: ObjectStore> Line<S> {
                     index: 0,
                     announced_at: announced_at.or(delivery.sent_at),
                     received_at: Some(delivery.received_at),
-                    stored_at: None,
                 };
                 self.event(record.clone(), origin, commits).await
             }
@@ -239,7 +238,7 @@ impl<S: ObjectStore> Line<S> {
         }
         let announced = object.size.and_then(|size| usize::try_from(size).ok()).unwrap_or(UNKNOWN_SIZE);
         let mut held = self.shared.intake.reserve(announced.min(crate::decode::WHOLE_LIMIT)).await;
-        let Fetched { mut body, version, content, stored_at } = match self.fetch(object, &mut held).await {
+        let Fetched { mut body, version, content } = match self.fetch(object, &mut held).await {
             Ok(fetched) => fetched,
             Err(error) => return self.not_fetched(object, &error, delivery.receives, commits),
         };
@@ -264,7 +263,6 @@ impl<S: ObjectStore> Line<S> {
                 index: 0,
                 announced_at,
                 received_at: Some(received_at),
-                stored_at: if kind == OriginKind::S3 { stored_at } else { None },
             };
             let (now, inspection) = (Some(shared.clock.now()), portions.inspection());
             let examined = worker.examine(&inspection, &mut body, &origin, now, portions);

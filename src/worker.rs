@@ -207,7 +207,13 @@ fn telling<'a>(
         let feeds = inspection.detections.feeds();
         match feeds.evidence(&hit, &identity) {
             Ok(None) | Err(NoEvidence::Undecided) => {}
-            Err(NoEvidence::Untimed) => listener.untimed(),
+            Err(NoEvidence::Untimed) => {
+                listener.untimed();
+                // No period is that of an event without a time.
+                if hit.is_grouped() {
+                    listener.alert(Alert::of(&hit, origin, detected_at, &inspection.tool));
+                }
+            }
             Ok(Some(mut evidence)) => {
                 if sieve.lets_through(feeds, &mut evidence) {
                     evidence.excerpt = Some(listener.excerpt(hit.event, origin));
@@ -232,7 +238,6 @@ mod tests {
         index: 0,
         announced_at: None,
         received_at: None,
-        stored_at: None,
     };
     const LIMITS: Limits = Limits { inflated: 1 << 20, record: 1 << 20 };
 

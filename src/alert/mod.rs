@@ -49,6 +49,8 @@ pub struct Alert {
     pub rule: Arc<str>,
     /// The time of the event.
     pub time: Option<Timestamp>,
+    /// Seconds by which it comes later than CloudTrail's usual delivery explains.
+    pub late_by: Option<i64>,
     /// The alert document, one line of JSON.
     pub document: String,
 }
@@ -70,9 +72,6 @@ pub struct Origin<'o> {
     pub announced_at: Option<Timestamp>,
     /// When the announcement was received.
     pub received_at: Option<Timestamp>,
-    /// When the object was stored, as the store says.
-    #[serde(skip)]
-    pub stored_at: Option<Timestamp>,
 }
 
 /// By which way an event came.
@@ -139,6 +138,7 @@ impl Alert {
         };
         let facts = EventFacts::of(event);
         let (id, time) = (Self::id_of(hit), event.time());
+        let late_by = late_by(time, detected_at, SignedDuration::ZERO);
         let document = Document {
             id,
             version: DOCUMENT_VERSION,
@@ -148,7 +148,7 @@ impl Alert {
             summary: Facts { rule, event, outcome: &facts.call }.summary(status == Status::Undecided),
             time,
             detected_at,
-            late_by: late_by(time, origin.stored_at),
+            late_by,
             rule: RuleFacts::of(rule),
             tool,
             event_facts: &facts,
@@ -166,6 +166,7 @@ impl Alert {
             is_withheld,
             rule: rule.id.as_str().into(),
             time,
+            late_by,
             document: document.ending_with(&excerpt(event, origin)),
         }
     }
@@ -208,9 +209,9 @@ impl Alert {
     }
 }
 
-/// Seconds beyond the usual delivery between the event and its object.
-fn late_by(event: Option<Timestamp>, stored: Option<Timestamp>) -> Option<i64> {
-    let late = stored?.duration_since(event?) - USUAL_DELIVERY;
+/// Seconds beyond the usual delivery between an event and the alert, which needs `delay` of its own.
+fn late_by(event: Option<Timestamp>, detected_at: Option<Timestamp>, delay: SignedDuration) -> Option<i64> {
+    let late = detected_at?.duration_since(event?).checked_sub(USUAL_DELIVERY)?.checked_sub(delay)?;
     late.is_positive().then(|| late.as_secs())
 }
 
@@ -232,11 +233,11 @@ detection: {s: {eventName: CreateUser, requestParameters.userName|exists: true},
 trailhound: {summary: '{actor.name} created {target.name}', response: Ask.}
 ";
 
-    fn alerts(record: &str, stored_at: Option<&str>) -> Vec<Alert> {
-        alerts_of(Undecided::default(), record, stored_at)
+    fn alerts(record: &str, detected_at: Option<&str>) -> Vec<Alert> {
+        alerts_of(Undecided::default(), record, detected_at)
     }
 
-    fn alerts_of(undecided: Undecided, record: &str, stored_at: Option<&str>) -> Vec<Alert> {
+    fn alerts_of(undecided: Undecided, record: &str, detected_at: Option<&str>) -> Vec<Alert> {
         let file = RuleFile { name: "x".into(), text: RULE.into(), named: false };
         let detections = Detections::new(compile(&[file]).rules);
         let origin = Origin {
@@ -247,13 +248,13 @@ trailhound: {summary: '{actor.name} created {target.name}', response: Ask.}
             index: 3,
             announced_at: None,
             received_at: None,
-            stored_at: stored_at.map(|time| time.parse().unwrap()),
         };
         let tool = Tool { version: "1", pack: "p".into(), undecided };
+        let detected_at = detected_at.map(|time| time.parse().unwrap());
         let mut alerts = Vec::new();
         detections
             .detect_alone(record.as_bytes(), &mut Scratch::default(), &mut |hit| {
-                alerts.push(Alert::of(&hit, &origin, None, &tool));
+                alerts.push(Alert::of(&hit, &origin, detected_at, &tool));
             })
             .unwrap();
         alerts
@@ -266,7 +267,7 @@ trailhound: {summary: '{actor.name} created {target.name}', response: Ask.}
         let alert = alerts(RECORD, Some("2026-03-01T10:20:00Z")).remove(0);
         let expected = concat!(
             r#"{"id":"@ID","version":1,"revision":1,"status":"match","level":"high","#,
-            r#""summary":"ann created bob","time":"2026-03-01T10:00:00Z","detected_at":null,"late_by":300,"#,
+            r#""summary":"ann created bob","time":"2026-03-01T10:00:00Z","detected_at":"2026-03-01T10:20:00Z","late_by":300,"#,
             r#""rule":{"id":"00000000-0000-4000-8000-000000000001","title":"User created","level":"high","#,
             r#""tags":["attack.t1136.003"],"description":"Somebody.","references":["https://example.com"],"#,
             r#""falsepositives":["Automation"],"response":"Ask.","hash":"@HASH"},"#,
@@ -286,6 +287,18 @@ trailhound: {summary: '{actor.name} created {target.name}', response: Ask.}
         let hash = document["rule"]["hash"].as_str().unwrap();
         let expected = expected.replace("@ID", &alert.id.to_string()).replace("@HASH", hash);
         assert_eq!(alert.document, expected);
+    }
+
+    #[test]
+    fn what_comes_later_than_usual_says_by_how_much() {
+        let cases = [(None, None), (Some("2026-03-01T10:15:00Z"), None), (Some("2026-03-05T10:15:07Z"), Some(4 * 86_400 + 7))];
+        for (detected_at, expected) in cases {
+            let alert = alerts(RECORD, detected_at).remove(0);
+            let document: serde_json::Value = serde_json::from_str(&alert.document).unwrap();
+            assert_eq!((alert.late_by, document["late_by"].as_i64()), (expected, expected), "{detected_at:?}");
+        }
+        let untimed = RECORD.replace("\"eventTime\":\"2026-03-01T10:00:00Z\",", "");
+        assert_eq!(alerts(&untimed, Some("2026-03-05T10:15:07Z"))[0].late_by, None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::document::{Document, EventFacts, RuleFacts};
 use super::excerpt::Excerpt;
 use super::summary::Facts;
-use super::{Alert, AlertId, DOCUMENT_VERSION, Tool, USUAL_DELIVERY};
+use super::{Alert, AlertId, DOCUMENT_VERSION, Tool, late_by};
 use crate::detect::{Finding, Status};
 use crate::event::{Event, Parser};
 use crate::sigma::Rule;
@@ -92,6 +92,7 @@ impl Alert {
             is_withheld: false,
             rule: rule.id.as_str().into(),
             time: Some(finding.time),
+            late_by: about.late_by(),
             document,
         }
     }
@@ -161,16 +162,16 @@ impl About<'_> {
         }
     }
 
-    /// Seconds beyond the usual delivery, where the last evidence came late.
     fn late_by(&self) -> Option<i64> {
-        let late = self.detected_at?.duration_since(self.finding.time) - USUAL_DELIVERY;
-        (self.finding.late && late.is_positive()).then(|| late.as_secs())
+        late_by(Some(self.finding.time), self.detected_at, self.finding.delay)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use jiff::SignedDuration;
 
     use super::*;
     use crate::alert::{Origin, OriginKind, Undecided, excerpt};
@@ -205,7 +206,7 @@ mod tests {
             count: 7,
             measured: None,
             listed: listed.collect(),
-            late: true,
+            delay: SignedDuration::from_secs(100),
         };
         let tool = Tool { version: "1", pack: "p".into(), undecided: Undecided::default() };
         Alert::of_finding(&finding, &rule(), Some(time(2_000)), &tool, &mut Parser::default())
@@ -220,7 +221,6 @@ mod tests {
             index: 3,
             announced_at: None,
             received_at: None,
-            stored_at: None,
         };
         Parser::default().parse(record.as_bytes(), |event| excerpt(&event, &origin)).unwrap()
     }
@@ -244,8 +244,8 @@ mod tests {
         assert_eq!(document["window"]["group"], serde_json::json!({"by": "v", "and": "w"}));
         assert_eq!(document["events"][0]["event"]["requestParameters"]["userName"], "bob");
         assert!(document["events"][1]["event"].is_null());
-        // 2,000 seconds after the first, one of which is the event's, and 900 are usual.
-        assert_eq!(document["late_by"], 1_099);
+        // 2,000 seconds after the first, one of which is the event's, 900 are usual, and 100 are the window's.
+        assert_eq!((&document["late_by"], alert.late_by), (&999.into(), Some(999)));
         assert_eq!(alert.delivery_id(), format!("{}-r2", alert.id));
     }
 

@@ -10,7 +10,6 @@ use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
 use aws_sdk_s3::primitives::ByteStream;
-use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -70,14 +69,13 @@ impl Buckets {
             .send()
             .await
             .map_err(|error| classify(&error))?;
-        let GetObjectOutput { body, content_length, version_id, last_modified, e_tag, .. } = output;
-        let stored_at = last_modified.and_then(|time| Timestamp::from_second(time.secs()).ok());
+        let GetObjectOutput { body, content_length, version_id, e_tag, .. } = output;
         let size = content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
         // Beyond that it is not held in memory.
         room.make(usize::try_from(size.min(WHOLE_LIMIT)).unwrap_or_default()).await;
         let body = self.body(body, size).await.map_err(|error| FetchError::Unavailable(error.into()))?;
         let version = version_id.filter(|version| version != "null").or_else(|| object.version.clone());
-        Ok(Fetched { body, version, content: e_tag, stored_at })
+        Ok(Fetched { body, version, content: e_tag })
     }
 
     /// Takes in the bytes: into memory, or into a file that has no name if they are many.

@@ -19,7 +19,7 @@ use super::{Exit, OutputFormat, ReplayArgs};
 use crate::alert::{Alert, harmless};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::daemon::{Ending, Signals};
+use crate::daemon::{self, Ending, Signals};
 use crate::folder;
 use crate::reload;
 use crate::replay::{self, Audience, Comparison, Difference, Remark, Sets, Source, Summary, Window};
@@ -106,7 +106,7 @@ fn try_replay(args: &ReplayArgs) -> Result<Exit, Exit> {
 /// The state of a daemon, to be taught.
 fn seeding(folder: &Path, config: &Config, sets: &Sets) -> Result<Seeding, Exit> {
     let Sets::One(set) = sets else { return Err(Exit::USAGE) };
-    Seeding::open(folder, Arc::clone(set), config.windows.lateness, Clock::system()).map_err(|error| {
+    Seeding::open(folder, Arc::clone(set), daemon::window_limits(config), Clock::system()).map_err(|error| {
         complain(&format!("{:#}", anyhow::Error::from(error)));
         Exit::USAGE
     })

@@ -73,6 +73,7 @@ impl Config {
                 Ok(url) => self.sinks.push(SinkSettings {
                     name: format!("webhook-{}", number + 1),
                     min_level: Level::Informational,
+                    max_late: None,
                     required: true,
                     updates: false,
                     target: SinkTarget::Webhook(Box::new(WebhookSettings::to(url))),

@@ -92,6 +92,8 @@ pub struct Logs {
 pub struct WindowConfig {
     /// How late events may come after the latest ones.
     pub lateness: Duration,
+    /// How long a window is kept after the last event that came into it.
+    pub idle: Duration,
     /// Whether a restart may forget what was seen.
     pub forget: bool,
 }
@@ -107,11 +109,13 @@ pub struct Limits {
     pub record: usize,
     /// Bytes of alerts that may wait for a sink in the state folder.
     pub outbox: usize,
+    /// Bytes of windows in memory.
+    pub windows: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { in_flight: 256 << 20, inflated: 512 << 20, record: 4 << 20, outbox: 1 << 30 }
+        Self { in_flight: 256 << 20, inflated: 512 << 20, record: 4 << 20, outbox: 1 << 30, windows: 512 << 20 }
     }
 }
 
@@ -229,6 +233,7 @@ impl Config {
                 inflated: reader.bytes("inflated").unwrap_or(defaults.inflated),
                 record: reader.bytes("record").unwrap_or(defaults.record),
                 outbox: reader.bytes("outbox").unwrap_or(defaults.outbox),
+                windows: reader.bytes("windows").unwrap_or(defaults.windows),
             })
         });
         let undecided = reader.table("undecided", |reader| {
@@ -291,6 +296,7 @@ impl Config {
 }
 
 const DEFAULT_LATENESS: Duration = Duration::from_hours(1);
+const DEFAULT_IDLE: Duration = Duration::from_hours(24);
 
 fn windows(reader: &mut Reader<'_>) -> WindowConfig {
     let place = reader.place_of("lateness");
@@ -298,7 +304,12 @@ fn windows(reader: &mut Reader<'_>) -> WindowConfig {
     if lateness < Duration::from_mins(1) || lateness > Duration::from_hours(24) {
         reader.refuse::<()>("lateness", place, "must lie between 1m and 24h");
     }
-    WindowConfig { lateness, forget: reader.flag("forget_windows").unwrap_or(false) }
+    let place = reader.place_of("window_idle");
+    let idle = reader.duration("window_idle").unwrap_or(DEFAULT_IDLE.max(lateness));
+    if idle < lateness || idle > Duration::from_hours(32 * 24) {
+        reader.refuse::<()>("window_idle", place, "must lie between `lateness` and 32d");
+    }
+    WindowConfig { lateness, idle, forget: reader.flag("forget_windows").unwrap_or(false) }
 }
 
 fn log(reader: &mut Reader<'_>) -> Logs {

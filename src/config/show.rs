@@ -30,6 +30,7 @@ impl Config {
             put("state", state.display().to_string().into());
         }
         put("lateness", duration(self.windows.lateness));
+        put("window_idle", duration(self.windows.idle));
         put("forget_windows", self.windows.forget.into());
         put("log", if self.log.format == LogFormat::Json { "json" } else { "text" }.into());
         put("grace", duration(self.grace));
@@ -50,6 +51,7 @@ impl Config {
         limits.insert("inflated".into(), bytes(self.limits.inflated));
         limits.insert("record".into(), bytes(self.limits.record));
         limits.insert("outbox".into(), bytes(self.limits.outbox));
+        limits.insert("windows".into(), bytes(self.limits.windows));
         put("limits", limits.into());
         table.retain(|_, value| !value.as_array().is_some_and(Vec::is_empty));
         table.to_string()
@@ -99,6 +101,9 @@ fn show_sink(sink: &SinkSettings) -> Table {
     let mut table = Table::new();
     table.insert("name".into(), sink.name.clone().into());
     table.insert("min_level".into(), sink.min_level.as_str().into());
+    if let Some(late) = sink.max_late {
+        table.insert("max_late".into(), duration(late));
+    }
     table.insert("required".into(), sink.required.into());
     table.insert("updates".into(), sink.updates.into());
     match &sink.target {

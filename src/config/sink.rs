@@ -25,6 +25,7 @@ impl Config {
         vec![SinkSettings {
             name: "stdout".to_owned(),
             min_level: Level::Informational,
+            max_late: None,
             required: true,
             updates: false,
             target: SinkTarget::Stdout,
@@ -101,6 +102,7 @@ pub(super) fn file_sink(reader: &mut Reader<'_>) -> Option<SinkSettings> {
 struct Common {
     name: Option<String>,
     min_level: Level,
+    max_late: Option<Duration>,
     required: bool,
     updates: bool,
 }
@@ -109,6 +111,7 @@ fn common(reader: &mut Reader<'_>) -> Common {
     Common {
         name: reader.string("name"),
         min_level: reader.parsed("min_level", "a level").unwrap_or(Level::Informational),
+        max_late: reader.duration("max_late"),
         required: reader.flag("required").unwrap_or(true),
         updates: reader.flag("updates").unwrap_or(false),
     }
@@ -118,8 +121,8 @@ impl Common {
     /// The settings of a sink; without a name it is called after where it leads.
     fn sink(self, fallback: &str, target: SinkTarget) -> SinkSettings {
         let name = self.name.clone().unwrap_or_else(|| fallback.to_owned());
-        let Self { min_level, required, updates, .. } = self;
-        SinkSettings { name, min_level, required, updates, target }
+        let Self { min_level, max_late, required, updates, .. } = self;
+        SinkSettings { name, min_level, max_late, required, updates, target }
     }
 }
 

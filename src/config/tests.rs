@@ -18,6 +18,7 @@ detections = ["/etc/trailhound/rules"]
 listen = "127.0.0.1:9187"
 grace = "10s"
 lateness = "20m"
+window_idle = "2d"
 forget_windows = true
 allow_http = ["collector.internal"]
 
@@ -67,7 +68,11 @@ fn a_full_file_is_read() {
     assert_eq!(config.sinks.len(), 3);
     assert_eq!(config.sinks[0].min_level, Level::Medium);
     assert!(!config.sinks[1].required && config.sinks[1].updates && !config.sinks[0].updates);
-    assert_eq!(config.windows, WindowConfig { lateness: Duration::from_mins(20), forget: true });
+    assert_eq!(config.windows, WindowConfig {
+        lateness: Duration::from_mins(20),
+        idle: Duration::from_hours(48),
+        forget: true
+    });
     assert_eq!(config.limits, Limits { in_flight: 64 << 20, ..Limits::default() });
     assert_eq!(config.grace, Duration::from_secs(10));
     assert_eq!(config.undecided, Undecided { level: Some(Level::Low), deliver: false });
@@ -116,6 +121,8 @@ fn single_problems() {
     let cases = [
         ("detections = [", "th.toml:1: unclosed array"),
         ("lateness = \"30s\"", "th.toml:1: `lateness`: must lie between 1m and 24h"),
+        ("window_idle = \"30m\"", "th.toml:1: `window_idle`: must lie between `lateness` and 32d"),
+        ("window_idle = \"33d\"", "must lie between `lateness` and 32d"),
         ("lateness = \"25h\"", "th.toml:1: `lateness`: must lie between 1m and 24h"),
         ("[[webhook]]\nname = \"x\"", "`webhook[0].url`: is missing"),
         (&format!("{webhook}url = \"http://x/\""), "plain http"),

@@ -26,7 +26,7 @@ pub use windows::{Evidence, Feeds, Finding, Sieve};
 use crate::event::{Event, Keys, Parser, Record, Sightings, Undecodable};
 use crate::sigma::Rule;
 use index::Index;
-use windows::is_told_alone;
+use windows::{is_grouped, is_told_alone};
 
 /// A set of compiled detections, ready to run.
 #[derive(Debug)]
@@ -205,6 +205,12 @@ impl Hit<'_> {
     #[must_use]
     pub fn is_told_alone(&self) -> bool {
         is_told_alone(self.rule) || self.status == Status::Undecided && !self.rule.muted
+    }
+
+    /// Whether it is certain, and its detection has one alert for all hits of a group.
+    #[must_use]
+    pub fn is_grouped(&self) -> bool {
+        self.status == Status::Match && is_grouped(self.rule)
     }
 }
 

@@ -19,7 +19,7 @@ use super::sorter::{Row, Rows, Sorted, Sorter};
 use super::spool;
 use super::texts::{Place, Span, Texts, Written};
 use crate::alert::{self, Alert, Origin};
-use crate::detect::windows::{Engine, FindingKind, Journaling, Step, Tally, Values};
+use crate::detect::windows::{Engine, FindingKind, Idle, Journaling, Progress, Step, Tally, Values};
 use crate::detect::{Evidence, Finding};
 use crate::event::{Event, Parser};
 use crate::worker::Inspection;
@@ -207,13 +207,13 @@ pub(super) fn tell(pile: Pile, set: &Inspection) -> io::Result<Told> {
 /// The alerts of one part of the evidence, and what became of it.
 fn tell_part(rows: Sorter, set: &Inspection, texts: &[Written]) -> io::Result<(Sorter, Tally)> {
     let mut teller = Teller::new(set, texts);
-    let mut engine = Engine::new(set.detections.feeds().clone(), Journaling::Off);
+    let mut engine = Engine::new(set.detections.feeds().clone(), Idle::SORTED, Journaling::Off);
     let mut evidence = Sorter::sorted_together(vec![rows])?;
     loop {
         let step = next_step(&mut evidence)?;
         let is_end = step.is_empty();
         let last = step.last().map_or(Timestamp::MAX, |evidence| evidence.time);
-        teller.all(engine.step(step, last), last)?;
+        teller.all(engine.step(step, Progress::in_order(last)), last)?;
         if is_end {
             return Ok((teller.alerts, *engine.tally()));
         }

@@ -62,7 +62,6 @@ impl<'r> Bench<'r> {
             index: 0,
             announced_at: None,
             received_at: None,
-            stored_at: None,
         };
         let (examined, within, found) = match self.sets {
             Sets::One(inspection) => self.by_one(task, inspection, body, &origin),

@@ -113,6 +113,8 @@ pub(super) fn read(reader: &mut impl Read) -> io::Result<Row> {
         is_withheld: withheld != 0,
         rule: rule.into(),
         time: Timestamp::from_microsecond(micros).ok().filter(|_| micros != i64::MIN),
+        // A replay has no clock.
+        late_by: None,
         document,
     };
     Ok(Row { record, alert })
@@ -149,6 +151,7 @@ mod tests {
             is_withheld: number.is_multiple_of(7),
             rule: format!("rule-{number}").into(),
             time: (!number.is_multiple_of(3)).then(|| Timestamp::from_second(1_700_000_000).unwrap()),
+            late_by: None,
             document: "é".repeat(number * 100),
         };
         let mut spool = Spool::default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::records::RecordsError;
-use crate::detect::windows::{Engine, Identity, Journaling, NoEvidence};
+use crate::detect::windows::{Engine, Identity, Idle, Journaling, NoEvidence, Progress};
 use crate::detect::{Detections, Evidence, Finding, Hit, Scratch, Status};
 
 /// What a set of detections says of a list of records.
@@ -49,7 +49,10 @@ impl Stream {
             self.fired.insert(hit.rule.id.clone());
         }
         let evidence = detections.feeds().evidence(hit, &Identity::default());
-        self.untimed += u64::from(matches!(evidence, Err(NoEvidence::Untimed)));
+        if let Err(NoEvidence::Untimed) = evidence {
+            self.untimed += 1;
+            self.fired.extend(hit.is_grouped().then(|| hit.rule.id.clone()));
+        }
         evidence.ok().flatten()
     }
 
@@ -57,9 +60,9 @@ impl Stream {
     fn tell(&mut self, detections: &Detections, mut evidence: Vec<Evidence>) {
         evidence.sort_by_key(|evidence| (evidence.time, evidence.event, evidence.rule));
         let Some(last) = evidence.last().map(|evidence| evidence.time) else { return };
-        let mut engine = Engine::new(Arc::clone(detections.feeds()), Journaling::Off);
-        self.findings = engine.step(evidence, last).findings;
-        self.findings.extend(engine.step([], Timestamp::MAX).findings);
+        let mut engine = Engine::new(Arc::clone(detections.feeds()), Idle::SORTED, Journaling::Off);
+        self.findings = engine.step(evidence, Progress::in_order(last)).findings;
+        self.findings.extend(engine.step([], Progress::in_order(Timestamp::MAX)).findings);
         self.fired.extend(self.findings.iter().map(|finding| finding.detection.to_string()));
     }
 }

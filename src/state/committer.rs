@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use super::disk::{Disk, Objects, OpenError, Plan, Wanted, Written, failed};
 use super::outbox::Outbox;
 use super::windows::meanings;
-use super::{Effects, End, Request, Settled, State, Windows};
+use super::{Effects, End, Request, Settled, State, WindowLimits, Windows};
 use crate::alert::{Health, Outcome, Report, SenderHandle};
 use crate::clock::Clock;
 use crate::horizon::Horizon;
@@ -61,6 +61,7 @@ pub fn open(
     folder: &Path,
     wait: Duration,
     inspection: Arc<Inspection>,
+    limits: WindowLimits,
     horizon: Horizon,
     metrics: Metrics,
 ) -> Result<Opened, OpenError> {
@@ -72,7 +73,7 @@ pub fn open(
     }
     info!(folder = %folder.display(), rows = rows.len(), "state opened");
     let objects = disk.objects()?;
-    Ok(Opened { disk, objects, windows: Windows::restored(inspection, rows, horizon, metrics) })
+    Ok(Opened { disk, objects, windows: Windows::restored(inspection, rows, limits, horizon, metrics) })
 }
 
 /// The owner of a durable state.

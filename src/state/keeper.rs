@@ -221,7 +221,7 @@ impl Keeper {
         for (number, sink) in self.sinks.iter().enumerate() {
             let settings = &sink.settings;
             let asked = taken.is_some_and(|taken| !settings.required || taken.contains(number));
-            let unwanted = alert.level < settings.min_level || alert.revision > 1 && !settings.updates;
+            let unwanted = !settings.wants(alert);
             if taken.is_none() {
                 self.metrics.sink_alert(&settings.name, "raised");
                 if unwanted {

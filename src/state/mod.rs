@@ -32,7 +32,7 @@ pub use committer::{Committer, Opened, open};
 pub use disk::{Dead, DeadKind, DeadObject, DoneObject, Graveyard, ObjectId, OpenError, WAIT, Wanted};
 pub use keeper::Keeper;
 pub use seeding::Seeding;
-pub use windows::Windows;
+pub use windows::{WindowLimits, Windows};
 
 use disk::Objects;
 

@@ -142,8 +142,7 @@ impl Outbox {
 
 impl Lane {
     fn wants(&self, alert: &Alert) -> bool {
-        let settings = &self.handle.settings;
-        !alert.is_withheld && alert.level >= settings.min_level && (alert.revision == 1 || settings.updates)
+        !alert.is_withheld && self.handle.settings.wants(alert)
     }
 
     fn is_full(&self) -> bool {

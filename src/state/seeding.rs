@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::disk::{Disk, OpenError, Plan, failed};
 use super::windows::meanings;
-use super::{Gathered, WAIT, Windows};
+use super::{Gathered, WAIT, WindowLimits, Windows};
 use crate::alert::Alert;
 use crate::clock::Clock;
+use crate::detect::windows::Idle;
 use crate::horizon::Horizon;
 use crate::metrics::Metrics;
 use crate::worker::Inspection;
@@ -25,20 +26,22 @@ pub struct Seeding {
 }
 
 impl Seeding {
-    /// Opens the state in a folder for these detections; `lateness` is how late live events may come.
+    /// Opens the state in a folder for these detections.
     ///
     /// # Errors
     /// The folder or its database cannot be used; see [`OpenError`].
     pub fn open(
         folder: &Path,
         inspection: Arc<Inspection>,
-        lateness: std::time::Duration,
+        limits: WindowLimits,
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let mut disk = Disk::open(folder, WAIT)?;
         let restored = disk.windows(&meanings(&inspection));
         let (rows, _) = restored.map_err(|source| failed(disk.path(), source))?;
-        let windows = Windows::restored(inspection, rows, Horizon::new(lateness), Metrics::default());
+        // What an archive has is sorted, and most of it is older than any window that goes on.
+        let sorted = WindowLimits { idle: Idle::SORTED, ..limits };
+        let windows = Windows::restored(inspection, rows, sorted, Horizon::new(limits.idle.settle), Metrics::default());
         Ok(Self { disk, windows, alerts: Vec::new(), clock })
     }
 

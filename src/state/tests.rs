@@ -16,6 +16,7 @@ use crate::alert::{
 };
 use crate::clock::Clock;
 use crate::decode::Limits;
+use crate::detect::windows::Idle;
 use crate::detect::{Detections, Status};
 use crate::horizon::Horizon;
 use crate::metrics::Metrics;
@@ -33,9 +34,15 @@ fn alert(number: u64, level: Level) -> Alert {
         is_withheld: false,
         rule: "rule".into(),
         time: None,
+        late_by: None,
         document: format!("{{\"n\":{number}}}"),
     }
 }
+
+/// Seconds by which alerts for the sink `spared` are late at most.
+const MOST_LATE: i64 = 3_600;
+/// Windows are settled as soon as the watermark has passed them.
+const LIMITS: WindowLimits = WindowLimits { idle: Idle::SORTED, bytes: 1 << 30 };
 
 /// A keeper over file sinks in a folder; `broken` names a file that cannot be written, `updated` gets updates.
 struct Fixture {
@@ -54,7 +61,7 @@ impl Fixture {
 
     fn with_windows(sinks: &[(&str, Level, bool)], by: &Arc<Inspection>) -> Self {
         Self::build(sinks, |keeper, horizon, metrics| {
-            keeper.with_windows(Windows::new(Arc::clone(by), horizon.clone(), metrics.clone()))
+            keeper.with_windows(Windows::new(Arc::clone(by), LIMITS, horizon.clone(), metrics.clone()))
         })
     }
 
@@ -70,6 +77,7 @@ impl Fixture {
             let settings = SinkSettings {
                 name: (*name).to_owned(),
                 min_level: *min_level,
+                max_late: (*name == "spared").then_some(Duration::from_secs(MOST_LATE.cast_unsigned())),
                 required: *required,
                 updates: *name == "updated",
                 target: SinkTarget::File(folder.path().join(name)),
@@ -134,6 +142,19 @@ async fn levels_choose_sinks() {
     assert_eq!(fixture.state.commit(alerts).await, Settled::Final);
     assert_eq!(fixture.lines("low"), [r#"{"n":2}"#, r#"{"n":3}"#]);
     assert_eq!(fixture.lines("high"), [r#"{"n":3}"#]);
+}
+
+#[tokio::test]
+async fn a_sink_is_spared_what_comes_too_late() {
+    let fixture = Fixture::new(&[("all", Level::Low, true), ("spared", Level::Low, true)]);
+    let late = |number, late_by| Alert { late_by, ..alert(number, Level::High) };
+    let alerts = vec![late(1, None), late(2, Some(MOST_LATE)), late(3, Some(MOST_LATE + 1))];
+    assert_eq!(fixture.state.commit(alerts).await, Settled::Final);
+    assert_eq!(fixture.lines("all").len(), 3);
+    assert_eq!(fixture.lines("spared"), [r#"{"n":1}"#, r#"{"n":2}"#]);
+    let text = fixture.metrics.render();
+    let suppressed = r#"trailhound_sink_alerts_total{outcome="suppressed",sink="spared"} 1"#;
+    assert!(text.contains(suppressed), "{text}");
 }
 
 #[tokio::test]
@@ -258,7 +279,6 @@ fn effects(by: &Arc<Inspection>, records: &[String]) -> Effects {
         index: 0,
         announced_at: None,
         received_at: None,
-        stored_at: None,
     };
     let mut found = Found::default();
     let mut worker = Worker::new(by.limits);
@@ -345,7 +365,7 @@ async fn first_sights_are_told_once_they_are_certain() {
 async fn what_was_learnt_before_is_not_told() {
     let by = inspection("other");
     let fixture = Fixture::build(&SINKS, |keeper, horizon, metrics| {
-        let mut windows = Windows::new(Arc::clone(&by), horizon.clone(), metrics.clone());
+        let mut windows = Windows::new(Arc::clone(&by), LIMITS, horizon.clone(), metrics.clone());
         let seed = effects(&by, &[used(-9_000, "here"), used(-8_000, "there"), denied(-8_000, "ann")]);
         windows.learn(seed.gathered.unwrap(), time(-8_000 - 24 * 60));
         keeper.with_windows(windows)

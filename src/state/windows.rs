@@ -1,17 +1,23 @@
 //! The detections over more than one event while the daemon runs: evidence in, alerts out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::Gathered;
 use crate::alert::Alert;
-use crate::detect::windows::{self, Engine, Fact, Finding, Journaling, Kept, StoredRow, Tally};
+use crate::detect::windows::{self, Engine, Fact, Finding, Idle, Journaling, Kept, StoredRow, Tally};
 use crate::detect::{Change, Detections, Evidence};
 use crate::event::Parser;
 use crate::horizon::Horizon;
 use crate::metrics::Metrics;
 use crate::worker::Inspection;
+
+/// How often it is warned that windows were dropped.
+const WARN_EVERY: Duration = Duration::from_mins(1);
 
 /// The engine, and the detections that it runs.
 #[derive(Debug)]
@@ -25,14 +31,25 @@ pub struct Windows {
     changes: Vec<windows::Change>,
     parser: Parser,
     metrics: Metrics,
+    /// When it was last warned that something was dropped before its time.
+    warned: Option<Instant>,
+}
+
+/// How long windows are kept, and how much of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowLimits {
+    /// How long a window must be idle before it is settled, and before it is forgotten.
+    pub idle: Idle,
+    /// Bytes of all windows; above it the longest idle are dropped.
+    pub bytes: usize,
 }
 
 impl Windows {
     /// The windows of these detections, which have seen nothing.
     #[must_use]
-    pub fn new(inspection: Arc<Inspection>, horizon: Horizon, metrics: Metrics) -> Self {
-        let engine = Engine::new(Arc::clone(inspection.detections.feeds()), Journaling::Off);
-        Self::with(engine, inspection, horizon, metrics)
+    pub fn new(inspection: Arc<Inspection>, limits: WindowLimits, horizon: Horizon, metrics: Metrics) -> Self {
+        let engine = Engine::new(Arc::clone(inspection.detections.feeds()), limits.idle, Journaling::Off);
+        Self::with(engine.within(limits.bytes), inspection, horizon, metrics)
     }
 
     /// The windows of these detections, as they were stored.
@@ -40,16 +57,18 @@ impl Windows {
     pub fn restored(
         inspection: Arc<Inspection>,
         rows: Vec<StoredRow>,
+        limits: WindowLimits,
         horizon: Horizon,
         metrics: Metrics,
     ) -> Self {
-        let engine = Engine::restored(Arc::clone(inspection.detections.feeds()), rows);
-        Self::with(engine, inspection, horizon, metrics)
+        let engine = Engine::restored(Arc::clone(inspection.detections.feeds()), limits.idle, rows);
+        Self::with(engine.within(limits.bytes), inspection, horizon, metrics)
     }
 
     fn with(engine: Engine, inspection: Arc<Inspection>, horizon: Horizon, metrics: Metrics) -> Self {
         let (counted, changes, parser) = (Tally::default(), Vec::new(), Parser::default());
-        let mut windows = Self { engine, inspection, horizon, counted, changes, parser, metrics };
+        let mut windows =
+            Self { engine, inspection, horizon, counted, changes, parser, metrics, warned: None };
         windows.count();
         windows
     }
@@ -100,7 +119,7 @@ impl Windows {
     }
 
     fn step(&mut self, evidence: Vec<Evidence>, now: Timestamp, updates: bool) -> Vec<Alert> {
-        let mut step = self.engine.step(evidence, self.horizon.watermark(now));
+        let mut step = self.engine.step(evidence, self.horizon.progress(now));
         self.changes.append(&mut step.changes);
         self.count();
         let told = step.findings.iter().filter(|finding| finding.revision == 1 || updates);
@@ -132,8 +151,24 @@ impl Windows {
         for ((store, count), (_, counted)) in now.evictions().into_iter().zip(before.evictions()) {
             self.metrics.evicted(store, count - counted);
         }
+        self.warn_of_evictions(before);
         let (groups, rows, seen) = self.engine.size();
         self.metrics.windows(groups, rows, seen);
+    }
+
+    /// Warns, at most once a minute, that memory was short.
+    fn warn_of_evictions(&mut self, before: Tally) {
+        let evicted = |tally: &Tally| tally.evictions().iter().map(|(_, count)| count).sum::<u64>();
+        let is_due = self.warned.is_none_or(|last| last.elapsed() >= WARN_EVERY);
+        if evicted(&self.counted) > evicted(&before) && is_due {
+            self.warned = Some(Instant::now());
+            let [groups, rows, sights, values, excerpts] = self.counted.evictions().map(|(_, count)| count);
+            warn!(
+                groups, rows, sights, values, excerpts,
+                "windows were dropped before their time, because they take up more than `limits.windows` allows; \
+                 alerts over more than one event may be missing"
+            );
+        }
     }
 }
 

@@ -33,6 +33,8 @@ pub struct SinkSettings {
     pub name: String,
     /// Alerts below this level are not sent to it.
     pub min_level: Level,
+    /// Alerts that come later than this beyond CloudTrail's usual delivery are not sent to it.
+    pub max_late: Option<Duration>,
     /// Whether alerts count as delivered only once this sink took them. Otherwise it never holds anything
     /// back, and alerts that it cannot take in time are dropped and counted.
     pub required: bool,
@@ -40,6 +42,16 @@ pub struct SinkSettings {
     pub updates: bool,
     /// Where it leads.
     pub target: SinkTarget,
+}
+
+impl SinkSettings {
+    /// Whether an alert is sent to it; those that are not count as suppressed.
+    #[must_use]
+    pub fn wants(&self, alert: &Alert) -> bool {
+        let late = alert.late_by.and_then(|seconds| u64::try_from(seconds).ok());
+        let is_too_late = self.max_late.zip(late).is_some_and(|(most, late)| late > most.as_secs());
+        alert.level >= self.min_level && (alert.revision == 1 || self.updates) && !is_too_late
+    }
 }
 
 /// Where a sink leads.

@@ -525,6 +525,7 @@ mod tests {
             is_withheld: false,
             rule: "rule".into(),
             time: None,
+            late_by: None,
             document: "{}".into(),
         })
     }
@@ -543,6 +544,7 @@ mod tests {
             let settings = SinkSettings {
                 name: "s".into(),
                 min_level: Level::Informational,
+                max_late: None,
                 required: true,
                 updates: false,
                 target: SinkTarget::Stdout,

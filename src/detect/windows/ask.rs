@@ -128,6 +128,14 @@ impl Ask {
         }
     }
 
+    /// The correlations that see its firing points.
+    pub(super) fn links(&self) -> &[Link] {
+        match &self.what {
+            What::Window(window) => &window.links,
+            What::Seen(_) => &[],
+        }
+    }
+
     pub(super) fn of_correlation(rule: &Rule, correlation: &Correlation) -> Self {
         let span = Span::of(correlation.timespan);
         let grouping = rule.extension.group.as_ref().map_or(Span::HOUR, |group| Span::of(group.period));

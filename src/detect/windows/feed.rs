@@ -59,6 +59,13 @@ pub fn is_told_alone(rule: &Rule) -> bool {
     single && !muted && extension.group.is_none() && extension.first_seen.is_none()
 }
 
+/// Whether a rule's hits are told in groups.
+#[must_use]
+pub fn is_grouped(rule: &Rule) -> bool {
+    let Rule { muted, extension, logic, .. } = rule;
+    matches!(logic, Logic::Event(_)) && !muted && extension.group.is_some() && extension.first_seen.is_none()
+}
+
 impl Feeds {
     /// The feeds of these rules. Correlations whose members are not among the rules never see them; of a circle of
     /// correlations, one sees nothing of the next. A rule with both a grouping and `first_seen` has only the latter.

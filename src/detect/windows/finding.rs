@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::{EventHash, Values};
 
@@ -16,7 +16,7 @@ pub struct Finding {
     pub detection: Arc<str>,
     /// Of which kind.
     pub kind: FindingKind,
-    /// 1 at once; 2 for the last word on a settled period, whose count is final.
+    /// 1 at first; more when a period was settled and the count has grown since, which is final unless more evidence comes.
     pub revision: u32,
     /// The names of the group's or the key's values.
     pub names: Vec<Arc<str>>,
@@ -35,10 +35,10 @@ pub struct Finding {
     /// What a threshold was compared with: a count, a sum, a mean, a percentile.
     pub measured: Option<f64>,
     /// The hits that are listed, the oldest first: the newest, at most [`LISTED`], and one of each member. The others
-    /// are `count` less them. In revision 2 those that are still kept, which may be none.
+    /// are `count` less them. In later revisions those that are still kept, which may be none.
     pub listed: Vec<Listed>,
-    /// Whether the firing point lies behind the watermark: evidence came late.
-    pub late: bool,
+    /// How long after its time it comes if no evidence is late: what can be undone is settled first.
+    pub delay: SignedDuration,
 }
 
 /// Of which kind a finding is.

@@ -3,29 +3,40 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
+use super::agenda::Due;
 use super::ask::{Ask, WindowAsk};
 use super::bytes::{Malformed, Reader, put_number};
 use super::evidence::Values;
 use super::finding::{Finding, FindingKind, LISTED, Listed};
+use super::idle::{Touched, idle_rows};
 use super::journal::{Hash, Key, moment, moment_bytes};
-use super::moment::Moment;
+use super::moment::{Ingested, Moment};
 use super::output::Output;
+use super::progress::Clock;
 use super::row::Row;
 use super::sweep::{Fire, Sweep, after};
 
 /// Groups with fewer rows are counted anew each time: a counter would be larger than they are.
 const WORTH_A_COUNTER: usize = 32;
+/// Bytes that a group takes up without rows and values, places in maps and the allocator's share included.
+const GROUP_BYTES: usize = 320;
 
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) values: Values,
     /// Sorted, none twice.
     pub(super) rows: Vec<Row>,
-    /// When the watermark must have passed for something to be done; kept by the owner.
-    pub(super) due: Moment,
+    /// When something is to be done; kept by the owner.
+    pub(super) due: Due,
     excerpts: Vec<Excerpt>,
     periods: Vec<Period>,
     sweep: Option<Box<Sweep>>,
+    /// The time of the first open row; the end of time if there is none.
+    first_open: Moment,
+    /// When the last new row came.
+    touched: Ingested,
 }
 
 #[derive(Debug)]
@@ -42,8 +53,11 @@ struct Period {
     first: Moment,
     /// Rows since the beginning of that firing point's window.
     count: u64,
-    /// The count that was told last.
+    /// The count that was told last, and in which revision.
     told: u64,
+    revision: u32,
+    /// When the last row came that counts.
+    touched: Ingested,
     settled: bool,
     dirty: bool,
 }
@@ -54,17 +68,38 @@ pub(super) struct Owner<'o> {
     pub(super) ask: &'o Ask,
     pub(super) window: &'o WindowAsk,
     pub(super) hash: Hash,
+    /// The watermark, by which windows and periods are over.
     pub(super) watermark: Moment,
+    pub(super) clock: Clock,
 }
 
 impl Group {
     pub(super) fn new(values: Values) -> Self {
-        let (excerpts, periods) = (Vec::new(), Vec::new());
-        Self { values, rows: Vec::new(), due: Moment(i64::MAX), excerpts, periods, sweep: None }
+        Self {
+            values,
+            rows: Vec::new(),
+            due: Due::NEVER,
+            excerpts: Vec::new(),
+            periods: Vec::new(),
+            sweep: None,
+            first_open: Moment::END,
+            touched: Ingested::LONG_AGO,
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {
         self.rows.is_empty() && self.periods.is_empty()
+    }
+
+    /// The time of the first row whose window is open; the end of time if there is none.
+    pub(super) fn first_open(&self) -> Moment {
+        self.first_open
+    }
+
+    /// Bytes that it takes up, without texts about events, about.
+    pub(super) fn bytes(&self) -> usize {
+        let rows = self.rows.len() * size_of::<Row>() + self.periods.len() * size_of::<Period>();
+        GROUP_BYTES + self.values.as_bytes().len() + rows
     }
 
     pub(super) fn has(&self, row: &Row) -> bool {
@@ -81,12 +116,28 @@ impl Group {
         }
         self.rows.extend_from_slice(news);
         self.rows[at..].sort();
+        self.touched = self.touched.max(owner.clock.now);
         for row in news {
             if self.sweep.as_mut().is_some_and(|sweep| !sweep.insert(row)) {
                 self.sweep = None;
             }
-            let counting = self.periods.iter_mut().filter(|period| period.counts(row, owner));
-            counting.for_each(|period| (period.count, period.dirty) = (period.count + 1, true));
+            for period in self.periods.iter_mut().filter(|period| period.counts(row, owner)) {
+                (period.count, period.touched) = (period.count + 1, owner.clock.now);
+                (period.settled, period.dirty) = (false, true);
+            }
+        }
+    }
+
+    /// Opens the windows that sorted rows have come into.
+    pub(super) fn reopen(&mut self, rows: &[Row], owner: Owner<'_>) {
+        let Some(first) = rows.first() else { return };
+        self.first_open = self.first_open.min(first.time);
+        let mut reached = 0;
+        for row in rows {
+            let from = self.rows.partition_point(|other| other.time < row.time).max(reached);
+            let until = self.rows.partition_point(|other| other.time < row.time.plus(owner.window.span));
+            self.rows[from..until.max(from)].iter_mut().for_each(|row| row.is_open = true);
+            reached = until;
         }
     }
 
@@ -174,12 +225,15 @@ impl Group {
             Some(first) => {
                 let more = self.window(begin, first.minus(owner.window.span)).len() as u64;
                 let period = &mut self.periods[at];
-                (period.first, period.count, period.dirty) = (fire.time, period.count + more, true);
+                (period.first, period.count) = (fire.time, period.count + more);
+                (period.touched, period.settled, period.dirty) = (self.touched, false, true);
             }
             None => {
                 let count = self.window(begin, start.plus(owner.ask.period).previous()).len() as u64;
-                let (first, told) = (fire.time, fire.count);
-                self.periods.insert(at, Period { start, first, count, told, settled: false, dirty: true });
+                let (first, told, touched) = (fire.time, fire.count, self.touched);
+                let period =
+                    Period { start, first, count, told, revision: 1, touched, settled: false, dirty: true };
+                self.periods.insert(at, period);
                 output.findings.push(self.finding(fire, owner));
             }
         }
@@ -207,7 +261,7 @@ impl Group {
             count: fire.count,
             measured: fire.measured,
             listed: self.listed(self.window(begin, fire.time), owner),
-            late: fire.time < owner.watermark && !owner.is_settled_late(),
+            delay: if owner.is_monotone() { SignedDuration::ZERO } else { owner.settling() },
         }
     }
 
@@ -240,52 +294,109 @@ impl Group {
         Some(Arc::clone(&self.excerpts[at].text))
     }
 
-    /// Has the last word on periods that end by the watermark, and forgets those that no firing point can fall
-    /// into any more, and all rows up to `rows`.
-    pub(super) fn settle(&mut self, rows: Moment, horizon: Moment, owner: Owner<'_>, output: &mut Output) {
+    /// Settles what the watermark has passed and nothing came into for long enough, and forgets what was idle for longer.
+    /// Answers with when the first of the open windows behind the watermark may be settled.
+    pub(super) fn settle(&mut self, owner: Owner<'_>, output: &mut Output) -> Ingested {
+        let waiting = self.settle_windows(owner, output);
         for at in 0..self.periods.len() {
-            let end = self.periods[at].start.plus(owner.ask.period);
-            if end <= owner.watermark && !self.periods[at].settled {
+            let Period { start, settled, touched, .. } = self.periods[at];
+            let end = start.plus(owner.ask.period);
+            if end <= owner.watermark && !settled && owner.clock.is_settled(touched) {
                 self.last_word(at, end, owner, output);
             }
         }
         self.periods.retain(|period| {
-            let keep = period.start.plus(owner.ask.period) > horizon;
-            if !keep {
+            let is_over = period.settled && owner.clock.is_forgotten(period.touched);
+            if is_over {
                 output.journal.remove(&owner.ask.detection, Key::Period(owner.hash, period.start));
             }
-            keep
+            !is_over
         });
-        self.forget(after(&self.rows, rows), rows, owner, output);
+        self.forget(owner, output);
+        self.note(owner, output);
+        waiting
+    }
+
+    fn settle_windows(&mut self, owner: Owner<'_>, output: &mut Output) -> Ingested {
+        let from = self.rows.partition_point(|row| row.time < self.first_open);
+        let until = self.rows.partition_point(|row| row.time < owner.watermark);
+        let mut waiting = Ingested::NEVER;
+        let mut touched = Touched::new(&self.rows, owner.window.span, self.first_open);
+        let mut ready: Vec<Range<usize>> = Vec::new();
+        let mut at = from;
+        while at < until {
+            let time = self.rows[at].time;
+            let end = at + self.rows[at..].partition_point(|row| row.time == time);
+            if self.rows[at..end].iter().any(|row| row.is_open) {
+                let due = owner.clock.settles(touched.at(time));
+                if due > owner.clock.caught_up {
+                    waiting = waiting.min(due);
+                } else if let Some(last) = ready.last_mut().filter(|last| last.end == at) {
+                    last.end = end;
+                } else {
+                    ready.push(at..end);
+                }
+            }
+            at = end;
+        }
+        for run in ready {
+            let (first, last) = (self.rows[run.start].time, self.rows[run.end - 1].time);
+            self.rows[run].iter_mut().for_each(|row| row.is_open = false);
+            self.examine(first, last.next(), owner, output);
+        }
+        let open = self.rows[from..].iter().find(|row| row.is_open);
+        self.first_open = open.map_or(Moment::END, |row| row.time);
+        waiting
     }
 
     fn last_word(&mut self, at: usize, end: Moment, owner: Owner<'_>, output: &mut Output) {
-        let Period { first, count, told, .. } = self.periods[at];
+        let Period { first, count, told, revision, .. } = self.periods[at];
         if count != told {
             let fire = Fire { time: first, count, measured: None };
             let counted = self.window(first.minus(owner.window.span), end.previous());
             let listed = self.listed(counted, owner);
-            output.findings.push(Finding { revision: 2, listed, ..self.finding(&fire, owner) });
+            let delay = end.time().duration_since(first.time()) + owner.settling();
+            let revision = revision + 1;
+            output.findings.push(Finding { revision, listed, delay, ..self.finding(&fire, owner) });
+            self.periods[at].revision = revision;
         }
         let period = &mut self.periods[at];
         (period.told, period.settled, period.dirty) = (count, true, true);
     }
 
-    /// Drops the first rows; `to` is not before the last of them and before the first that stays.
-    pub(super) fn forget(&mut self, count: usize, to: Moment, owner: Owner<'_>, output: &mut Output) {
-        if count == 0 {
+    /// Drops the rows all windows of which are behind the watermark and have been idle for long enough, and so have the
+    /// periods that count them.
+    fn forget(&mut self, owner: Owner<'_>, output: &mut Output) {
+        let passed = after(&self.rows, owner.watermark.minus(owner.window.span));
+        if passed == 0 {
             return;
         }
-        if let Some(sweep) = &mut self.sweep {
-            sweep.forget(&self.rows[..count], to);
+        let reach = owner.window.span.plus(owner.ask.period);
+        let is_idle = idle_rows(&self.rows, passed, reach, |touched| owner.clock.is_forgotten(touched));
+        if is_idle.iter().all(|idle| *idle) {
+            let to = self.rows[passed - 1].time;
+            if let Some(sweep) = &mut self.sweep {
+                sweep.forget(&self.rows[..passed], to);
+            }
+        } else if is_idle.contains(&true) {
+            self.sweep = None;
+        } else {
+            return;
         }
-        let last = self.rows[count - 1];
-        while self.excerpts.first().is_some_and(|excerpt| excerpt.row <= last) {
-            self.drop_excerpt(0, owner, output);
+        for at in (0..self.excerpts.len()).rev() {
+            let place = self.rows[..passed].binary_search(&self.excerpts[at].row);
+            if place.is_ok_and(|place| is_idle[place]) {
+                self.drop_excerpt(at, owner, output);
+            }
         }
-        for row in self.rows.drain(..count) {
-            output.journal.remove(&owner.ask.detection, Key::Row(owner.hash, row));
-        }
+        let mut idle = is_idle.into_iter();
+        self.rows.retain(|row| {
+            let is_idle = idle.next().unwrap_or(false);
+            if is_idle {
+                output.journal.remove(&owner.ask.detection, Key::Row(owner.hash, *row));
+            }
+            !is_idle
+        });
     }
 
     /// Writes down the periods that have changed.
@@ -297,19 +408,69 @@ impl Group {
         }
     }
 
-    /// When the watermark must have passed for something to be done: `unsettled` is the first row that may still
-    /// fire, `rows` and `periods` say how long both are kept.
-    pub(super) fn next_due(&self, unsettled: Option<Moment>, keep: super::store::Keep, ask: &Ask) -> Moment {
-        let end = |period: &Period| period.start.plus(ask.period).previous();
-        let open = self.periods.iter().filter(|period| !period.settled).map(end).min();
-        let rows = self.rows.last().map(|row| row.time.plus(keep.rows).previous());
-        let periods = self.periods.last().map(|period| end(period).plus(keep.periods));
-        let idle = rows.max(periods).unwrap_or(Moment::DAWN);
-        [unsettled, open].into_iter().flatten().fold(idle, Moment::min)
+    /// When something is to be done, after rows have come.
+    pub(super) fn due_after_news(&self, owner: Owner<'_>) -> Due {
+        let is_behind = self.first_open < owner.watermark;
+        let waiting = if is_behind { owner.clock.settles(owner.clock.now) } else { Ingested::NEVER };
+        self.due(waiting, owner)
+    }
+
+    /// When something is to be done, if the first of the open windows behind the watermark may be settled then.
+    pub(super) fn due(&self, waiting: Ingested, owner: Owner<'_>) -> Due {
+        let Owner { watermark, clock, .. } = owner;
+        let mut due = Due { settle: waiting, ..Due::NEVER };
+        if self.first_open != Moment::END {
+            let ahead = &self.rows[self.rows.partition_point(|row| row.time < watermark)..];
+            due.event = ahead.iter().find(|row| row.is_open).map_or(Moment::END, |row| row.time);
+        }
+        for period in self.periods.iter().filter(|period| !period.settled) {
+            let end = period.start.plus(owner.ask.period).previous();
+            if end < watermark {
+                due.settle = due.settle.min(clock.settles(period.touched));
+            } else {
+                due.event = due.event.min(end);
+            }
+        }
+        let over = |row: &Row| row.time.plus(owner.window.span).previous();
+        let ends = self.periods.last().map(|period| period.start.plus(owner.ask.period).previous());
+        let rest = self.rows.last().map(over).max(ends).unwrap_or(Moment::DAWN);
+        let forgotten = clock.forgets(self.touched);
+        if rest >= watermark {
+            due.event = due.event.min(rest);
+            let is_partly_over = self.rows.first().is_some_and(|row| over(row) < watermark);
+            if is_partly_over && forgotten > clock.caught_up {
+                due.settle = due.settle.min(forgotten);
+            }
+        } else if due == Due::NEVER {
+            due.forget = forgotten;
+        }
+        due
     }
 
     pub(super) fn restore_row(&mut self, row: Row) {
         self.rows.push(row);
+    }
+
+    /// All rows and periods were put back.
+    pub(super) fn restored(&mut self, owner: Owner<'_>) {
+        self.rows.sort_unstable();
+        let latest = |rows: &[Row]| rows.iter().map(|row| row.ingested).max().unwrap_or_default();
+        self.touched = latest(&self.rows);
+        for at in 0..self.periods.len() {
+            let Period { start, first, .. } = self.periods[at];
+            let end = start.plus(owner.ask.period).previous();
+            self.periods[at].touched =
+                latest(&self.rows[self.window(first.minus(owner.window.span), end)]);
+        }
+        if !owner.is_monotone() {
+            let mut touched = Touched::new(&self.rows, owner.window.span, Moment::DAWN);
+            let settled = |time: Moment, touched| time < owner.watermark && owner.clock.is_settled(touched);
+            let open: Vec<bool> =
+                self.rows.iter().map(|row| !settled(row.time, touched.at(row.time))).collect();
+            self.rows.iter_mut().zip(open).for_each(|(row, open)| row.is_open = open);
+        }
+        let open = self.rows.iter().find(|row| row.is_open);
+        self.first_open = open.map_or(Moment::END, |row| row.time);
     }
 
     pub(super) fn restore_period(&mut self, start: Moment, bytes: &[u8]) -> Result<(), Malformed> {
@@ -321,9 +482,14 @@ impl Group {
 }
 
 impl Owner<'_> {
-    /// Whether its firing points are looked at only behind the watermark.
-    fn is_settled_late(&self) -> bool {
-        !self.window.measure.is_monotone()
+    /// Whether more evidence can never end what holds: then firing points are looked at once.
+    pub(super) fn is_monotone(&self) -> bool {
+        self.window.measure.is_monotone()
+    }
+
+    /// How long a window must be idle before it is settled.
+    fn settling(&self) -> SignedDuration {
+        SignedDuration::try_from(self.clock.idle.settle).unwrap_or(SignedDuration::MAX)
     }
 }
 
@@ -334,7 +500,7 @@ impl Period {
 
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = moment_bytes(self.first);
-        [self.count, self.told, self.settled.into()]
+        [self.count, self.told, self.settled.into(), self.revision.into()]
             .into_iter()
             .for_each(|number| put_number(number, &mut bytes));
         bytes
@@ -342,13 +508,12 @@ impl Period {
 
     fn read(start: Moment, bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader(bytes);
-        Ok(Self {
-            start,
-            first: moment(&mut reader)?,
-            count: reader.number()?,
-            told: reader.number()?,
-            settled: reader.number()? == 1,
-            dirty: false,
-        })
+        let (first, count, told) = (moment(&mut reader)?, reader.number()?, reader.number()?);
+        let settled = reader.number()? == 1;
+        // An older version wrote no revision, and told a second one when it had settled the period.
+        let revision = if reader.0.is_empty() { 1 + u64::from(settled) } else { reader.number()? };
+        let revision = u32::try_from(revision).map_err(|_| Malformed)?;
+        let touched = Ingested::LONG_AGO;
+        Ok(Self { start, first, count, told, revision, touched, settled, dirty: false })
     }
 }

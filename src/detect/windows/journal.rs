@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::bytes::{Malformed, Reader, put_number, put_run};
 use super::evidence::{EventHash, Values, sortable, unsortable};
-use super::moment::Moment;
+use super::moment::{Ingested, Moment};
 use super::row::Row;
 
 /// One change of what is stored.
@@ -45,7 +45,7 @@ pub(super) enum Key {
     Group(Hash),
     /// The group's values.
     GroupValues(Hash),
-    /// A row; there is nothing to say but that it is there.
+    /// A row, and when it was ingested.
     Row(Hash, Row),
     /// The text about a row.
     Excerpt(Hash, Row),
@@ -55,11 +55,13 @@ pub(super) enum Key {
     SeenIn(Moment),
     /// When it was first seen in a period.
     Seen(Moment, Hash),
+    /// When something was last seen in a period.
+    SeenAt(Moment),
     /// A sight that is not told yet.
     Held(Moment, Hash),
     /// When the detection first had an event.
     Origin,
-    /// The watermark.
+    /// The watermark, and ingestion time.
     Watermark,
 }
 
@@ -69,6 +71,8 @@ pub(super) struct Held {
     pub(super) values: Values,
     pub(super) event: EventHash,
     pub(super) excerpt: Option<Arc<str>>,
+    /// When something about it last came.
+    pub(super) touched: Ingested,
 }
 
 /// The changes of one step, if anyone wants to know them.
@@ -108,6 +112,7 @@ impl Key {
             Key::Period(group, start) => [&b"g"[..], &group, b"p", &sortable(start.0)].concat(),
             Key::SeenIn(period) => [&b"s"[..], &sortable(period.0)].concat(),
             Key::Seen(period, hash) => [&b"s"[..], &sortable(period.0), &hash].concat(),
+            Key::SeenAt(period) => [&b"t"[..], &sortable(period.0)].concat(),
             Key::Held(period, hash) => [&b"h"[..], &sortable(period.0), &hash].concat(),
             Key::Origin => b"o".to_vec(),
             Key::Watermark => b"w".to_vec(),
@@ -127,6 +132,7 @@ impl Key {
         let key = match reader.byte()? {
             b'g' => Self::read_in_group(reader.array()?, &mut reader)?,
             b's' => Key::Seen(moment(&mut reader)?, reader.array()?),
+            b't' => Key::SeenAt(moment(&mut reader)?),
             b'h' => Key::Held(moment(&mut reader)?, reader.array()?),
             b'o' => Key::Origin,
             b'w' => Key::Watermark,
@@ -157,11 +163,26 @@ fn read_row(reader: &mut Reader<'_>) -> Result<Row, Malformed> {
         event: EventHash(reader.array()?),
         member: u16::from_be_bytes(reader.array()?),
         value: u64::from_be_bytes(reader.array()?),
+        ingested: Ingested::LONG_AGO,
+        is_open: false,
     })
 }
 
 pub(super) fn moment(reader: &mut Reader<'_>) -> Result<Moment, Malformed> {
     Ok(Moment(unsortable(reader.array()?)))
+}
+
+/// A point in ingestion time; older versions wrote none.
+pub(super) fn ingested(reader: &mut Reader<'_>) -> Result<Ingested, Malformed> {
+    if reader.0.is_empty() {
+        return Ok(Ingested::LONG_AGO);
+    }
+    Ok(Ingested::from_bytes(reader.array()?))
+}
+
+/// A point in event time, and one in ingestion time.
+pub(super) fn times_bytes(moment: Moment, ingested: Ingested) -> Vec<u8> {
+    [&sortable(moment.0)[..], &ingested.bytes()].concat()
 }
 
 pub(super) fn moment_bytes(moment: Moment) -> Vec<u8> {
@@ -176,6 +197,7 @@ impl Held {
         if let Some(excerpt) = &self.excerpt {
             put_run(excerpt.as_bytes(), &mut bytes);
         }
+        bytes.extend(self.touched.bytes());
         bytes
     }
 
@@ -187,6 +209,6 @@ impl Held {
             0 => None,
             _ => Some(reader.text()?.into()),
         };
-        Ok(Self { values, event, excerpt })
+        Ok(Self { values, event, excerpt, touched: ingested(&mut reader)? })
     }
 }

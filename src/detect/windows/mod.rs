@@ -3,14 +3,15 @@
 //! **Evidence → which detections it feeds → into the sets → which firing points are new → findings.** Workers turn
 //! hits into [`Evidence`] by the [`Feeds`] of the rules; one [`Engine`] takes it, step by step, and tells
 //! [`Finding`]s, of which the alert stage makes alerts. No clock, no I/O: all it knows of time are events and the
-//! watermark that it is handed.
+//! progress that it is handed.
 //!
 //! - A window is a set of hits, (t − timespan, t]; an event at whose time t it meets the condition is a *firing point*. A finding
 //!   is (detection, group, period), raised at the first firing point seen in that period, so that the set of findings
-//!   depends on the set of events alone. Revision 2 tells the final count once the period is settled.
-//! - The *watermark* says that no earlier event is awaited. What more evidence could never undo fires at once, and
-//!   again around late evidence up to 24 hours behind the watermark. All else is looked at once, when the watermark
-//!   has passed it.
+//!   depends on the set of events alone. Revision 2 tells the final count once the period is settled, a later one what late
+//!   evidence has added.
+//! - The *watermark* says that no earlier event is expected. What more evidence could never undo fires at once, however old
+//!   the evidence is. All else is looked at when the watermark has passed it and its window has been idle for a while; what
+//!   comes into it after that opens it again. See [`Progress`] and [`Idle`].
 //! - Percentiles are of the nearest rank. Sums are exact to a billionth. A hit without a group's field or without
 //!   what is counted takes part in no window.
 //! - A correlation sees a firing point of another one as a hit at that time, with the values by which the inner one
@@ -24,6 +25,7 @@
 //!
 //! Evaluating everything anew from the sorted set is the oracle that the engine must equal.
 
+mod agenda;
 mod ask;
 mod bounds;
 mod bytes;
@@ -32,9 +34,11 @@ mod evidence;
 mod feed;
 mod finding;
 mod group;
+mod idle;
 mod journal;
 mod moment;
 mod output;
+mod progress;
 mod row;
 mod seen;
 mod sieve;
@@ -49,10 +53,11 @@ use sha2::{Digest, Sha256};
 
 pub use bytes::Malformed;
 pub use evidence::{EventHash, Evidence, Fact, Identity, Values};
-pub use feed::{Feeds, NoEvidence, is_told_alone};
+pub use feed::{Feeds, NoEvidence, is_grouped, is_told_alone};
 pub use finding::{Finding, FindingKind, LISTED, Listed};
 pub use journal::{Change, StoredRow};
 pub use output::Tally;
+pub use progress::{Idle, Progress};
 pub use sieve::Sieve;
 pub use succession::Kept;
 
@@ -60,8 +65,9 @@ use ask::{Ask, Link, What};
 use bounds::Bounds;
 use bytes::Reader;
 use journal::Key;
-use moment::Moment;
+use moment::{Ingested, Moment};
 use output::{Arrival, Fired, Output};
+use progress::Clock;
 use row::Row;
 use seen::FirstSights;
 use store::Windows;
@@ -73,6 +79,8 @@ pub struct Engine {
     /// As many as the feeds have asks.
     stores: Vec<Store>,
     watermark: Moment,
+    caught_up: Ingested,
+    idle: Idle,
     tally: Tally,
     excerpt_bytes: usize,
     bounds: Bounds,
@@ -106,17 +114,33 @@ enum Store {
 impl Engine {
     /// An engine that has seen nothing.
     #[must_use]
-    pub fn new(feeds: Arc<Feeds>, journal: Journaling) -> Self {
+    pub fn new(feeds: Arc<Feeds>, idle: Idle, journal: Journaling) -> Self {
         let stores = feeds.asks.iter().map(Store::of).collect();
-        let (tally, bounds) = (Tally::default(), Bounds::default());
-        Self { feeds, stores, watermark: Moment::DAWN, tally, excerpt_bytes: 0, bounds, journal }
+        Self {
+            feeds,
+            stores,
+            watermark: Moment::DAWN,
+            caught_up: Ingested::LONG_AGO,
+            idle,
+            tally: Tally::default(),
+            excerpt_bytes: 0,
+            bounds: Bounds::default(),
+            journal,
+        }
+    }
+
+    /// Keeps windows within so many bytes.
+    #[must_use]
+    pub fn within(mut self, bytes: usize) -> Self {
+        self.bounds.bytes = bytes;
+        self
     }
 
     /// An engine that goes on where the one ended whose changes led to these rows; they may come in any order. Rows of
     /// detections that are not among the feeds are counted and left out.
     #[must_use]
-    pub fn restored(feeds: Arc<Feeds>, rows: impl IntoIterator<Item = StoredRow>) -> Self {
-        let mut engine = Self::new(feeds, Journaling::On);
+    pub fn restored(feeds: Arc<Feeds>, idle: Idle, rows: impl IntoIterator<Item = StoredRow>) -> Self {
+        let mut engine = Self::new(feeds, idle, Journaling::On);
         let mut output = Output::new(Journaling::Off, engine.bounds);
         for row in rows {
             if engine.restore(&row, &mut output).is_err() {
@@ -124,10 +148,13 @@ impl Engine {
             }
         }
         engine.excerpt_bytes = output.excerpt_bytes;
-        let Self { feeds, stores, watermark, .. } = &mut engine;
-        for (ask, store) in feeds.asks.iter().zip(stores) {
+        let clock = Clock { caught_up: engine.caught_up, ..engine.clock(Progress::in_order(engine.watermark.time())) };
+        let mut watermarks = Watermarks::new(clock.watermark, &engine.feeds);
+        for (number, (ask, store)) in engine.feeds.asks.iter().zip(&mut engine.stores).enumerate() {
             if let (Store::Windows(windows), What::Window(window)) = (store, &ask.what) {
-                windows.restored(store::Turn { ask, window, before: *watermark, after: *watermark });
+                let watermark = watermarks.of(number);
+                windows.restored(store::Turn { ask, window, clock, watermark });
+                watermarks.hold_back(ask, windows.settled_until().min(watermark));
             }
         }
         engine
@@ -136,10 +163,12 @@ impl Engine {
     fn restore(&mut self, row: &StoredRow, output: &mut Output) -> Result<(), Malformed> {
         let key = Key::read(&row.key)?;
         if key == Key::Watermark {
-            self.watermark = journal::moment(&mut Reader(&row.value))?;
+            let mut reader = Reader(&row.value);
+            self.watermark = journal::moment(&mut reader)?;
+            self.caught_up = journal::ingested(&mut reader)?;
             return Ok(());
         }
-        let of_windows = !matches!(key, Key::Seen(..) | Key::Held(..) | Key::Origin);
+        let of_windows = !matches!(key, Key::Seen(..) | Key::SeenAt(_) | Key::Held(..) | Key::Origin);
         let is_meant =
             |ask: &Ask| ask.detection == row.detection && of_windows == matches!(ask.what, What::Window(_));
         let number = self.feeds.asks.iter().position(is_meant).ok_or(Malformed)?;
@@ -155,24 +184,27 @@ impl Engine {
         }
     }
 
-    /// Takes evidence, and the watermark: no event before it is awaited any more. A watermark before the last one
-    /// changes nothing. The evidence of a step may still come before its watermark.
-    pub fn step(&mut self, evidence: impl IntoIterator<Item = Evidence>, watermark: Timestamp) -> Step {
+    /// Takes evidence, of any age, and how far the stream has come with it. The watermark never goes back. The evidence
+    /// of a step may still come before it.
+    pub fn step(&mut self, evidence: impl IntoIterator<Item = Evidence>, progress: Progress) -> Step {
         let mut output = Output::new(self.journal, self.bounds);
         (output.tally, output.excerpt_bytes) = (self.tally, self.excerpt_bytes);
         let mut inbox: Vec<Vec<Arrival>> = self.feeds.asks.iter().map(|_| Vec::new()).collect();
         for evidence in evidence {
             self.hand_out(evidence, &mut inbox, &mut output);
         }
-        let watermark = Moment::of(watermark).max(self.watermark);
+        let clock = self.clock(progress);
         let feeds = Arc::clone(&self.feeds);
+        let mut watermarks = Watermarks::new(clock.watermark, &feeds);
         for (number, ask) in feeds.asks.iter().enumerate() {
             let arrivals = std::mem::take(&mut inbox[number]);
-            self.stores[number].step(arrivals, ask, (self.watermark, watermark), &mut output);
+            let watermark = watermarks.of(number);
+            let until = self.stores[number].step(arrivals, ask, clock, watermark, &mut output);
             chain(ask, &mut inbox, &mut output);
+            watermarks.hold_back(ask, until);
         }
-        self.advance(watermark, &mut output);
         self.evict(&mut output);
+        self.advance(clock, &mut output);
         (self.tally, self.excerpt_bytes) = (output.tally, output.excerpt_bytes);
         output.findings.sort_by(|one, other| one.order().cmp(&other.order()));
         Step { findings: output.findings, changes: output.journal.changes }
@@ -192,7 +224,8 @@ impl Engine {
             windows.for_each(|(_, fact)| *fact = Fact::Spent);
             evidence
         });
-        let mut changes = self.step(learnt, watermark).changes;
+        // Learnt long ago: what is seen from now on need not wait for anything before it.
+        let mut changes = self.step(learnt, Progress::in_order(watermark)).changes;
         let mut output = Output::new(self.journal, self.bounds);
         for (ask, store) in feeds.asks.iter().zip(&mut self.stores) {
             if let Store::Seen(sights) = store {
@@ -222,34 +255,50 @@ impl Engine {
     fn hand_out(&self, evidence: Evidence, inbox: &mut [Vec<Arrival>], output: &mut Output) {
         let Evidence { time, event, rule, facts, excerpt } = evidence;
         for (feed, fact) in self.feeds.of(rule).iter().zip(facts) {
-            let row = Row { time: Moment::of(time), event, member: feed.member, value: 0 };
+            let row = Row::new(Moment::of(time), event, feed.member);
             hand_in(fact, row, excerpt.as_ref(), &mut inbox[feed.ask], output);
         }
     }
 
-    fn advance(&mut self, watermark: Moment, output: &mut Output) {
-        if watermark > self.watermark {
-            self.watermark = watermark;
-            output.journal.write(&Arc::from(""), Key::Watermark, || journal::moment_bytes(watermark));
+    fn clock(&self, progress: Progress) -> Clock {
+        Clock {
+            before: self.watermark,
+            watermark: Moment::of(progress.watermark).max(self.watermark),
+            now: Ingested::of(progress.now),
+            caught_up: Ingested::of(progress.caught_up),
+            idle: self.idle,
         }
     }
 
-    /// Keeps groups and rows within their bounds.
+    /// Notes how far both times have come; ingestion time alone is not worth a stored row.
+    fn advance(&mut self, clock: Clock, output: &mut Output) {
+        let has_changed = !output.journal.changes.is_empty();
+        if clock.watermark > self.watermark || clock.caught_up != self.caught_up && has_changed {
+            let times = || journal::times_bytes(clock.watermark, clock.caught_up);
+            output.journal.write(&Arc::from(""), Key::Watermark, times);
+        }
+        (self.watermark, self.caught_up) = (clock.watermark, clock.caught_up);
+    }
+
+    /// Keeps windows within their bound.
     fn evict(&mut self, output: &mut Output) {
-        loop {
-            let (groups, rows, _) = self.size();
-            if groups <= self.bounds.groups && rows <= self.bounds.rows {
-                return;
-            }
-            let due = |store: &Store| match store {
-                Store::Windows(windows) => windows.first_due(),
+        let windows = |store: &Store| match store {
+            Store::Windows(windows) => windows.bytes(),
+            Store::Seen(_) => 0,
+        };
+        let mut bytes: usize = self.stores.iter().map(windows).sum();
+        while bytes > self.bounds.bytes {
+            let order = |store: &Store| match store {
+                Store::Windows(windows) => windows.dispensable(),
                 Store::Seen(_) => None,
             };
-            let dues = self.stores.iter().map(due).enumerate();
-            let first = dues.filter_map(|(number, due)| Some((due?, number))).min();
+            let orders = self.stores.iter().map(order).enumerate();
+            let first = orders.filter_map(|(number, order)| Some((order?, number))).min();
             let Some((_, number)) = first else { return };
             if let Store::Windows(windows) = &mut self.stores[number] {
+                let before = windows.bytes();
                 windows.evict(&self.feeds.asks[number], output);
+                bytes -= before - windows.bytes();
             }
         }
     }
@@ -263,21 +312,45 @@ impl Store {
         }
     }
 
+    /// Answers with up to when all is settled.
     fn step(
         &mut self,
         arrivals: Vec<Arrival>,
         ask: &Ask,
-        (before, after): (Moment, Moment),
+        clock: Clock,
+        watermark: Moment,
         output: &mut Output,
-    ) {
+    ) -> Moment {
         match (self, &ask.what) {
             (Store::Windows(windows), What::Window(window)) => {
-                windows.step(arrivals, store::Turn { ask, window, before, after }, output);
+                windows.step(arrivals, store::Turn { ask, window, clock, watermark }, output);
+                watermark.min(windows.settled_until())
             }
             (Store::Seen(sights), What::Seen(seen)) => {
-                sights.step(arrivals, seen::Turn { ask, seen, before, after }, output);
+                sights.step(arrivals, seen::Turn { ask, seen, clock }, output);
+                watermark
             }
             _ => unreachable!("stores are made from the asks"),
+        }
+    }
+}
+
+/// The watermark of each ask: what a correlation sees of another one is there only once that one is settled.
+struct Watermarks(Vec<Moment>);
+
+impl Watermarks {
+    fn new(watermark: Moment, feeds: &Feeds) -> Self {
+        Self(vec![watermark; feeds.asks.len()])
+    }
+
+    fn of(&self, ask: usize) -> Moment {
+        self.0[ask]
+    }
+
+    /// Those that see the firing points of an ask get no further than it has.
+    fn hold_back(&mut self, ask: &Ask, until: Moment) {
+        for link in ask.links() {
+            self.0[link.ask] = self.0[link.ask].min(until);
         }
     }
 }
@@ -299,13 +372,12 @@ fn hand_in(fact: Fact, row: Row, excerpt: Option<&Arc<str>>, inbox: &mut Vec<Arr
 /// Hands the firing points of a correlation to those that see them as hits.
 fn chain(ask: &Ask, inbox: &mut [Vec<Arrival>], output: &mut Output) {
     let fired = std::mem::take(&mut output.fired);
-    let What::Window(window) = &ask.what else { return };
     for point in &fired {
         let event = point.event();
         let values: Vec<&str> = point.values.iter().collect();
-        for link in &window.links {
+        for link in ask.links() {
             output.tally.chained += 1;
-            let row = Row { time: point.row.time, event, member: link.member, value: 0 };
+            let row = Row::new(point.row.time, event, link.member);
             let fact = link.fact(&values);
             hand_in(fact, row, point.excerpt.as_ref(), &mut inbox[link.ask], output);
         }

@@ -1,4 +1,7 @@
-//! Event time as the windows reckon with it: whole microseconds, which never overflow.
+//! The two times of the windows, neither of which ever overflows: event time in whole microseconds, and ingestion time
+//! in whole seconds.
+
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,6 +16,8 @@ pub(super) struct Span(i64);
 impl Moment {
     /// Before every event.
     pub(super) const DAWN: Moment = Moment(i64::MIN);
+    /// After every event.
+    pub(super) const END: Moment = Moment(i64::MAX);
 
     pub(super) fn of(time: Timestamp) -> Self {
         Self(time.as_microsecond())
@@ -37,6 +42,11 @@ impl Moment {
         Self(self.0.saturating_sub(1))
     }
 
+    /// The moment after this one.
+    pub(super) fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// The beginning of the period of this length that the moment lies in; periods are aligned to the epoch.
     pub(super) fn period(self, length: Span) -> Self {
         Self(self.0.saturating_sub(self.0.rem_euclid(length.0)))
@@ -46,7 +56,6 @@ impl Moment {
 impl Span {
     pub(super) const INSTANT: Span = Span(1);
     pub(super) const HOUR: Span = Span(3_600_000_000);
-    pub(super) const DAY: Span = Span(24 * 3_600_000_000);
 
     pub(super) fn plus(self, other: Span) -> Self {
         Self(self.0.saturating_add(other.0))
@@ -59,9 +68,55 @@ impl Span {
     }
 }
 
+/// A point in ingestion time: seconds since the epoch, until the year 2106. The clock only goes forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(super) struct Ingested(u32);
+
+impl Ingested {
+    /// Before everything that is ingested.
+    pub(super) const LONG_AGO: Ingested = Ingested(0);
+    /// After everything that is ingested.
+    pub(super) const NEVER: Ingested = Ingested(u32::MAX);
+
+    pub(super) fn of(time: Timestamp) -> Self {
+        let limit = if time.as_second() < 0 { 0 } else { u32::MAX - 1 };
+        Self(u32::try_from(time.as_second()).unwrap_or(limit).min(u32::MAX - 1))
+    }
+
+    pub(super) fn plus(self, length: Duration) -> Self {
+        // A part of a second counts as a whole one, so that nothing is due before its time.
+        let seconds = length.as_secs().saturating_add(u64::from(length.subsec_nanos() > 0));
+        Self(self.0.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX)))
+    }
+
+    /// The end of the interval of this length that the point lies in.
+    pub(super) fn rounded_up(self, seconds: u32) -> Self {
+        Self(self.0.div_ceil(seconds).saturating_mul(seconds))
+    }
+
+    pub(super) fn bytes(self) -> [u8; 4] {
+        self.0.to_be_bytes()
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 4]) -> Self {
+        Self(u32::from_be_bytes(bytes))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ingestion_time_is_never_early() {
+        let at = |second| Ingested::of(Timestamp::from_second(second).unwrap());
+        assert_eq!((at(-1), at(0)), (Ingested::LONG_AGO, Ingested::LONG_AGO));
+        assert!(at(253_402_207_200) < Ingested::NEVER);
+        assert_eq!(at(100).plus(Duration::from_millis(1)), at(101));
+        assert_eq!(at(100).plus(Duration::MAX), Ingested::NEVER);
+        assert_eq!([100, 101, 200].map(|second| at(second).rounded_up(100)), [at(100), at(200), at(200)]);
+        assert_eq!(Ingested::from_bytes(at(77).bytes()), at(77));
+    }
 
     #[test]
     fn periods_are_aligned_to_the_epoch() {
@@ -73,9 +128,9 @@ mod tests {
 
     #[test]
     fn nothing_overflows() {
-        assert_eq!(Moment::DAWN.minus(Span::DAY), Moment::DAWN);
+        assert_eq!(Moment::DAWN.minus(Span::HOUR), Moment::DAWN);
         assert_eq!(Moment::DAWN.period(Span::HOUR), Moment::DAWN);
-        assert_eq!(Moment(i64::MAX).plus(Span::DAY).time(), Timestamp::MAX);
+        assert_eq!(Moment(i64::MAX).plus(Span::HOUR).time(), Timestamp::MAX);
         assert_eq!(Span::of(SignedDuration::MAX), Span(i64::MAX));
         assert_eq!(Span::of(SignedDuration::MIN), Span::INSTANT);
     }

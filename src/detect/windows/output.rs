@@ -22,18 +22,18 @@ pub struct Tally {
     pub no_group: u64,
     /// Facts of events without what is counted, or with no number where one is asked for.
     pub no_value: u64,
-    /// Facts that came when what they belong to was settled; also those that were there before that.
-    pub too_late: u64,
     /// Facts about values seen for the first time for which there was no room; they are never told.
     pub seen_without_room: u64,
     /// Firing points that another correlation saw as hits; they are counted above like facts.
     pub chained: u64,
-    /// Groups dropped before their time, because there were too many groups or rows.
+    /// Groups dropped before their time, because they took up too much memory.
     pub evicted_groups: u64,
     /// Rows dropped before their time, those of dropped groups included.
     pub evicted_rows: u64,
     /// First sights that were never told, because too many waited.
     pub evicted_held: u64,
+    /// Values seen in periods that were forgotten before their time, because there were too many.
+    pub evicted_seen: u64,
     /// Texts about events that were not kept for want of room; alerts list these events without them.
     pub excerpts_without_room: u64,
     /// Stored rows of detections that there are no more, or of another form.
@@ -50,12 +50,12 @@ impl Tally {
             spent: self.spent + other.spent,
             no_group: self.no_group + other.no_group,
             no_value: self.no_value + other.no_value,
-            too_late: self.too_late + other.too_late,
             seen_without_room: self.seen_without_room + other.seen_without_room,
             chained: self.chained + other.chained,
             evicted_groups: self.evicted_groups + other.evicted_groups,
             evicted_rows: self.evicted_rows + other.evicted_rows,
             evicted_held: self.evicted_held + other.evicted_held,
+            evicted_seen: self.evicted_seen + other.evicted_seen,
             excerpts_without_room: self.excerpts_without_room + other.excerpts_without_room,
             rows_not_restored: self.rows_not_restored + other.rows_not_restored,
         }
@@ -67,11 +67,11 @@ impl Tally {
         [
             ("no-group", self.no_group),
             ("no-value", self.no_value),
-            ("too-late", self.too_late),
             ("seen-without-room", self.seen_without_room),
             ("evicted-groups", self.evicted_groups),
             ("evicted-rows", self.evicted_rows),
             ("evicted-held", self.evicted_held),
+            ("evicted-seen", self.evicted_seen),
             ("excerpts-without-room", self.excerpts_without_room),
             ("rows-not-restored", self.rows_not_restored),
         ]
@@ -81,27 +81,27 @@ impl Tally {
 impl Tally {
     /// What became of the facts, each under a short name from a closed set; together they are all facts.
     #[must_use]
-    pub fn outcomes(&self) -> [(&'static str, u64); 7] {
+    pub fn outcomes(&self) -> [(&'static str, u64); 6] {
         let others = [
             ("duplicate", self.duplicate),
             ("spent", self.spent),
             ("no-group", self.no_group),
             ("no-value", self.no_value),
-            ("too-late", self.too_late),
             ("without-room", self.seen_without_room),
         ];
         let taken = self.facts - others.iter().map(|(_, count)| count).sum::<u64>();
-        let [duplicate, spent, no_group, no_value, too_late, without_room] = others;
-        [("taken", taken), duplicate, spent, no_group, no_value, too_late, without_room]
+        let [duplicate, spent, no_group, no_value, without_room] = others;
+        [("taken", taken), duplicate, spent, no_group, no_value, without_room]
     }
 
     /// What was dropped before its time, by where it was kept.
     #[must_use]
-    pub fn evictions(&self) -> [(&'static str, u64); 4] {
+    pub fn evictions(&self) -> [(&'static str, u64); 5] {
         [
             ("window-groups", self.evicted_groups),
             ("window-rows", self.evicted_rows),
             ("first-sights", self.evicted_held),
+            ("seen-values", self.evicted_seen),
             ("excerpts", self.excerpts_without_room),
         ]
     }
@@ -165,12 +165,12 @@ mod tests {
             spent: 3,
             no_group: 4,
             no_value: 5,
-            too_late: 6,
-            seen_without_room: 7,
-            chained: 8,
-            evicted_groups: 9,
-            evicted_rows: 10,
-            evicted_held: 11,
+            seen_without_room: 6,
+            chained: 7,
+            evicted_groups: 8,
+            evicted_rows: 9,
+            evicted_held: 10,
+            evicted_seen: 11,
             excerpts_without_room: 12,
             rows_not_restored: 13,
         };

@@ -1,16 +1,51 @@
 //! A row: one hit in a window.
 
-use super::evidence::EventHash;
-use super::moment::Moment;
+use std::cmp::Ordering;
 
-/// One hit in the windows of one group. Rows are a set: what is equal is one.
-///
-/// An event has one time and one value; they are part of the row's identity so that the set does not depend on the
-/// order of arrival even if two events that differ should share a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+use super::evidence::EventHash;
+use super::moment::{Ingested, Moment};
+
+/// One hit in the windows of one group. Rows are a set: of those with the same [identity](Row::identity) there is one.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
     pub(super) time: Moment,
     pub(super) event: EventHash,
-    pub(super) member: u16,
     pub(super) value: u64,
+    /// When it was taken in.
+    pub(super) ingested: Ingested,
+    pub(super) member: u16,
+    /// Whether the window that ends with it has yet to be settled; never set where more evidence can undo nothing.
+    pub(super) is_open: bool,
+}
+
+impl Row {
+    pub(super) fn new(time: Moment, event: EventHash, member: u16) -> Self {
+        Self { time, event, value: 0, ingested: Ingested::LONG_AGO, member, is_open: false }
+    }
+
+    /// An event has one time and one value; they are part of the identity so that the set does not depend on the order
+    /// of arrival even if two events that differ should share a key.
+    fn identity(&self) -> (Moment, EventHash, u16, u64) {
+        (self.time, self.event, self.member, self.value)
+    }
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Row {}
+
+impl PartialOrd for Row {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Row {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.identity().cmp(&other.identity())
+    }
 }

@@ -7,31 +7,46 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use super::ask::{Ask, SeenAsk};
 use super::bytes::{Malformed, Reader};
 use super::finding::{Finding, FindingKind, Listed};
-use super::journal::{Hash, Held, Key, moment, moment_bytes};
-use super::moment::Moment;
+use super::journal::{Hash, Held, Key, ingested, moment, moment_bytes, times_bytes};
+use super::moment::{Ingested, Moment};
 use super::output::{Arrival, Output};
+use super::progress::Clock;
+
+/// How exactly is noted when something was last seen in a period: not every sight is worth a stored row.
+const TOUCHED_SECONDS: u32 = 300;
 
 /// The first sights of one detection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FirstSights {
-    /// The time of the detection's earliest event with a value.
-    origin: Option<Moment>,
-    /// For each period the earliest time of each key with a value.
-    periods: BTreeMap<Moment, HashMap<Hash, Moment, foldhash::fast::RandomState>>,
-    /// Those that are told once the watermark has passed what could make them old.
+    /// The time of the detection's earliest event with a value, and when it last became an earlier one.
+    origin: Option<(Moment, Ingested)>,
+    periods: BTreeMap<Moment, Period>,
+    /// Those that wait until they are settled.
     held: BTreeMap<(Moment, Hash), Held>,
+    /// When one of those may be settled, or before that.
+    due: (Moment, Ingested),
 }
 
-/// A detection and the watermarks before and after a step.
+/// What was seen in a period.
+#[derive(Debug, Default)]
+struct Period {
+    /// The earliest time of each key with a value.
+    seen: HashMap<Hash, Moment, foldhash::fast::RandomState>,
+    /// When something was last seen, or a little later.
+    touched: Ingested,
+}
+
+/// A detection and the times of a step.
 #[derive(Clone, Copy)]
 pub(super) struct Turn<'t> {
     pub(super) ask: &'t Ask,
     pub(super) seen: &'t SeenAsk,
-    pub(super) before: Moment,
-    pub(super) after: Moment,
+    pub(super) clock: Clock,
 }
 
 /// Where and when something is seen.
@@ -41,82 +56,111 @@ struct Sight {
     hash: Hash,
 }
 
+impl Default for FirstSights {
+    fn default() -> Self {
+        let due = (Moment::END, Ingested::NEVER);
+        Self { origin: None, periods: BTreeMap::new(), held: BTreeMap::new(), due }
+    }
+}
+
 impl FirstSights {
-    /// Takes what has arrived, and tells what the watermark has settled.
+    /// Takes what has arrived, and tells what is settled.
     pub(super) fn step(&mut self, arrivals: Vec<Arrival>, turn: Turn<'_>, output: &mut Output) {
         for arrival in arrivals {
             self.take(arrival, turn, output);
         }
-        if turn.after > turn.before {
-            self.settle(turn, output);
-        }
+        self.settle(turn, output);
+        self.forget(turn, output);
     }
 
     fn take(&mut self, arrival: Arrival, turn: Turn<'_>, output: &mut Output) {
         let time = arrival.row.time;
         let sight = Sight { period: time.period(turn.ask.period), hash: arrival.group };
-        let current = turn.before.period(turn.ask.period);
-        if turn.before > Moment::DAWN && sight.period < current.minus(turn.ask.period) {
-            output.tally.too_late += 1;
+        self.begin(time, turn, output);
+        let has_room = self.make_room(turn, output);
+        if !has_room && !self.periods.contains_key(&sight.period) {
+            output.tally.seen_without_room += 1;
             return;
         }
-        self.begin(time, turn, output);
-        let full = self.len() >= output.bounds.seen;
-        let seen = self.periods.entry(sight.period).or_default();
-        match seen.get_mut(&sight.hash) {
+        let period = self.periods.entry(sight.period).or_default();
+        if turn.clock.now > period.touched {
+            period.touched = turn.clock.now.rounded_up(TOUCHED_SECONDS);
+            let touched = period.touched;
+            let bytes = || touched.bytes().to_vec();
+            output.journal.write(&turn.ask.detection, Key::SeenAt(sight.period), bytes);
+        }
+        match period.seen.get_mut(&sight.hash) {
             Some(earliest) if time >= *earliest => output.tally.duplicate += 1,
             Some(earliest) => {
                 *earliest = time;
                 note(sight, time, turn, output);
                 self.replace_held(sight, arrival, turn, output);
             }
-            None if full => output.tally.seen_without_room += 1,
+            None if !has_room => output.tally.seen_without_room += 1,
             None => {
-                seen.insert(sight.hash, time);
+                period.seen.insert(sight.hash, time);
                 note(sight, time, turn, output);
-                if sight.period < current {
-                    // What was seen in the period before that is gone.
-                    output.tally.too_late += 1;
-                } else {
-                    self.judge(sight, arrival, turn, output);
-                }
+                self.judge(sight, arrival, turn, output);
             }
         }
     }
 
-    /// The detection's first event may be an earlier one, until the watermark has passed it.
+    /// The detection's first event may be an earlier one, until it is certain.
     fn begin(&mut self, time: Moment, turn: Turn<'_>, output: &mut Output) {
-        if self.origin.is_some_and(|origin| origin <= time || self.has_begun(turn.before)) {
+        let is_later = self.origin.is_some_and(|(origin, _)| origin <= time);
+        if is_later || self.has_begun(turn.clock.before, turn) {
             return;
         }
-        self.origin = Some(time);
-        output.journal.write(&turn.ask.detection, Key::Origin, || moment_bytes(time));
+        self.origin = Some((time, turn.clock.now));
+        let bytes = || times_bytes(time, turn.clock.now);
+        output.journal.write(&turn.ask.detection, Key::Origin, bytes);
     }
 
-    fn has_begun(&self, watermark: Moment) -> bool {
-        self.origin.is_some_and(|origin| origin <= watermark)
+    /// Whether the detection's first event is certain: the watermark has passed it, and none came before it for as long as
+    /// windows are left alone before they are settled.
+    fn has_begun(&self, watermark: Moment, turn: Turn<'_>) -> bool {
+        self.origin
+            .is_some_and(|(origin, since)| origin <= watermark && turn.clock.is_settled(since))
     }
 
     fn learnt(&self, turn: Turn<'_>) -> Moment {
-        self.origin.map_or(Moment(i64::MAX), |origin| origin.plus(turn.seen.learn))
+        self.origin.map_or(Moment::END, |(origin, _)| origin.plus(turn.seen.learn))
+    }
+
+    /// Whether there is room for one more value; old periods go for it.
+    fn make_room(&mut self, turn: Turn<'_>, output: &mut Output) -> bool {
+        let current = turn.clock.before.period(turn.ask.period).minus(turn.ask.period);
+        while self.len() >= output.bounds.seen {
+            let Some(oldest) = self.periods.first_entry().filter(|entry| *entry.key() < current) else {
+                return false;
+            };
+            let (start, period) = oldest.remove_entry();
+            output.tally.evicted_seen += period.seen.len() as u64;
+            self.drop_period(start, turn, output);
+        }
+        true
     }
 
     /// A value that was not yet seen in its period: tells it, holds it, or lets it go.
     fn judge(&mut self, sight: Sight, arrival: Arrival, turn: Turn<'_>, output: &mut Output) {
         let time = arrival.row.time;
-        let learnt = self.learnt(turn);
-        let hopeless = self.has_begun(turn.before) && time < learnt;
-        if hopeless || self.was_seen_before(sight, turn) {
+        let (learnt, has_begun) = (self.learnt(turn), self.has_begun(turn.clock.before, turn));
+        if has_begun && time < learnt || self.was_seen_before(sight, turn) {
             return;
         }
-        let held = Held { values: arrival.values, event: arrival.row.event, excerpt: arrival.excerpt };
-        if turn.before >= learnt.max(sight.period) {
-            output.findings.push(finding(sight, time, held, turn));
+        let Arrival { values, row, excerpt, .. } = arrival;
+        let held = Held { values, event: row.event, excerpt, touched: turn.clock.now };
+        let is_known = turn.clock.before >= learnt.max(sight.period);
+        // What comes late may come with what makes it old.
+        let is_late = time < turn.clock.before && !turn.clock.is_settled(turn.clock.now);
+        if has_begun && is_known && !is_late {
+            output.findings.push(finding(sight, time, held, turn, SignedDuration::ZERO));
             return;
         }
         let key = Key::Held(sight.period, sight.hash);
         output.journal.write(&turn.ask.detection, key, || held.bytes());
         self.held.insert((sight.period, sight.hash), held);
+        self.due = (Moment::DAWN, self.due.1.min(turn.clock.settles(turn.clock.now)));
         if self.held.len() > output.bounds.held {
             self.evict(turn, output);
         }
@@ -139,6 +183,7 @@ impl FirstSights {
     fn replace_held(&mut self, sight: Sight, arrival: Arrival, turn: Turn<'_>, output: &mut Output) {
         if let Some(held) = self.held.get_mut(&(sight.period, sight.hash)) {
             (held.event, held.excerpt) = (arrival.row.event, arrival.excerpt);
+            held.touched = turn.clock.now;
             let key = Key::Held(sight.period, sight.hash);
             output.journal.write(&turn.ask.detection, key, || held.bytes());
         }
@@ -146,64 +191,87 @@ impl FirstSights {
 
     fn was_seen_before(&self, sight: Sight, turn: Turn<'_>) -> bool {
         let before = self.periods.get(&sight.period.minus(turn.ask.period));
-        before.is_some_and(|seen| seen.contains_key(&sight.hash))
+        before.is_some_and(|period| period.seen.contains_key(&sight.hash))
     }
 
+    /// Tells what can have been seen before in nothing that still comes, and lets go of what was.
     fn settle(&mut self, turn: Turn<'_>, output: &mut Output) {
-        let learnt = self.learnt(turn);
-        if self.has_begun(turn.after) && !self.has_begun(turn.before) {
-            self.drop_learnt(learnt, turn, output);
+        let clock = turn.clock;
+        if clock.watermark < self.due.0 || clock.caught_up < self.due.1 {
+            return;
         }
-        while turn.after >= learnt
-            && let Some(entry) = self.held.first_entry().filter(|entry| entry.key().0 <= turn.after)
-        {
-            let ((period, hash), held) = entry.remove_entry();
-            output.journal.remove(&turn.ask.detection, Key::Held(period, hash));
+        let (learnt, has_begun) = (self.learnt(turn), self.has_begun(clock.watermark, turn));
+        let since = self.origin.map_or(Ingested::NEVER, |(_, since)| clock.settles(since));
+        self.due = (Moment::END, Ingested::NEVER);
+        let held = std::mem::take(&mut self.held);
+        for ((period, hash), held) in held {
             let sight = Sight { period, hash };
-            let time = self.periods.get(&period).and_then(|seen| seen.get(&hash)).copied();
-            let time = time.filter(|time| *time >= learnt && !self.was_seen_before(sight, turn));
-            output.findings.extend(time.map(|time| finding(sight, time, held, turn)));
-        }
-        self.forget(turn, output);
-    }
-
-    /// What was seen while learning waits in vain once the beginning is certain.
-    fn drop_learnt(&mut self, learnt: Moment, turn: Turn<'_>, output: &mut Output) {
-        let periods = &self.periods;
-        self.held.retain(|(period, hash), _| {
-            let time = periods.get(period).and_then(|seen| seen.get(hash));
-            let waits = time.is_some_and(|time| *time >= learnt);
-            if !waits {
-                output.journal.remove(&turn.ask.detection, Key::Held(*period, *hash));
+            let time = self.periods.get(&period).and_then(|period| period.seen.get(&hash)).copied();
+            let is_over = time.is_none_or(|time| has_begun && time < learnt);
+            let (watermark, settles) = (learnt.max(period), clock.settles(held.touched).max(since));
+            if !is_over && (clock.watermark < watermark || clock.caught_up < settles) {
+                // Of those that only one of both times holds back, that one decides when to look again.
+                let event = if clock.caught_up < settles { clock.watermark } else { watermark };
+                let ingested = if clock.watermark < watermark { clock.caught_up } else { settles };
+                self.due = (self.due.0.min(event), self.due.1.min(ingested));
+                self.held.insert((period, hash), held);
+                continue;
             }
-            waits
-        });
+            output.journal.remove(&turn.ask.detection, Key::Held(period, hash));
+            let time = time.filter(|time| *time >= learnt && !self.was_seen_before(sight, turn));
+            let delay = SignedDuration::try_from(clock.idle.settle).unwrap_or(SignedDuration::MAX);
+            output.findings.extend(time.map(|time| finding(sight, time, held, turn, delay)));
+        }
     }
 
-    /// Drops the periods before the one before the watermark's.
+    /// Drops the periods that nothing on time can fall into, nor ask for, and that were left alone for long enough. Live, one
+    /// more is kept by which what comes late after a period has ended is judged.
     fn forget(&mut self, turn: Turn<'_>, output: &mut Output) {
-        let keep = turn.after.period(turn.ask.period).minus(turn.ask.period);
-        while let Some(entry) = self.periods.first_entry().filter(|entry| *entry.key() < keep) {
-            output.journal.remove(&turn.ask.detection, Key::SeenIn(*entry.key()));
-            entry.remove();
+        let length = turn.ask.period;
+        let keep = turn.clock.watermark.period(length).minus(length);
+        let keep = if turn.clock.idle.forget.is_zero() { keep } else { keep.minus(length) };
+        let old = self.periods.range(..keep);
+        let idle = old.filter(|(_, period)| turn.clock.is_forgotten(period.touched));
+        let idle: Vec<Moment> = idle.map(|(start, _)| *start).collect();
+        for start in idle {
+            self.periods.remove(&start);
+            self.drop_period(start, turn, output);
         }
+    }
+
+    /// A period is gone, and what waits in it.
+    fn drop_period(&mut self, start: Moment, turn: Turn<'_>, output: &mut Output) {
+        let end = start.plus(turn.ask.period);
+        let held: Vec<_> = self.held.range((start, [0; 16])..(end, [0; 16])).map(|(key, _)| *key).collect();
+        for (period, hash) in held {
+            self.held.remove(&(period, hash));
+            output.tally.evicted_held += 1;
+            output.journal.remove(&turn.ask.detection, Key::Held(period, hash));
+        }
+        output.journal.remove(&turn.ask.detection, Key::SeenIn(start));
+        output.journal.remove(&turn.ask.detection, Key::SeenAt(start));
     }
 
     /// How many values are remembered, once for each period.
     pub(super) fn len(&self) -> usize {
-        self.periods.values().map(HashMap::len).sum()
+        self.periods.values().map(|period| period.seen.len()).sum()
     }
 
     /// Puts a stored row back.
     pub(super) fn restore(&mut self, key: Key, value: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader(value);
         match key {
-            Key::Origin => self.origin = Some(moment(&mut Reader(value))?),
+            Key::Origin => self.origin = Some((moment(&mut reader)?, ingested(&mut reader)?)),
             Key::Seen(period, hash) => {
-                let time = moment(&mut Reader(value))?;
-                self.periods.entry(period).or_default().insert(hash, time);
+                let time = moment(&mut reader)?;
+                self.periods.entry(period).or_default().seen.insert(hash, time);
+            }
+            Key::SeenAt(period) => {
+                self.periods.entry(period).or_default().touched = ingested(&mut reader)?;
             }
             Key::Held(period, hash) => {
                 self.held.insert((period, hash), Held::read(value)?);
+                self.due = (Moment::DAWN, Ingested::LONG_AGO);
             }
             _ => return Err(Malformed),
         }
@@ -217,7 +285,7 @@ fn note(sight: Sight, time: Moment, turn: Turn<'_>, output: &mut Output) {
     output.journal.write(&turn.ask.detection, key, || moment_bytes(time));
 }
 
-fn finding(sight: Sight, time: Moment, held: Held, turn: Turn<'_>) -> Finding {
+fn finding(sight: Sight, time: Moment, held: Held, turn: Turn<'_>, delay: SignedDuration) -> Finding {
     Finding {
         detection: Arc::clone(&turn.ask.detection),
         kind: FindingKind::FirstSeen,
@@ -236,6 +304,6 @@ fn finding(sight: Sight, time: Moment, held: Held, turn: Turn<'_>) -> Finding {
             rule: Arc::clone(&turn.ask.detection),
             excerpt: held.excerpt,
         }],
-        late: time < turn.before,
+        delay,
     }
 }

@@ -2,141 +2,144 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::agenda::{Agenda, Due};
 use super::ask::{Ask, WindowAsk};
-use super::bytes::Malformed;
+use super::bytes::{Malformed, Reader};
 use super::evidence::Values;
 use super::group::{Group, Owner};
-use super::journal::{Hash, Key};
-use super::moment::{Moment, Span};
+use super::journal::{Hash, Key, ingested};
+use super::moment::{Ingested, Moment};
 use super::output::{Arrival, Output};
+use super::progress::Clock;
 use super::row::Row;
 
 /// The windows of one detection.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
     groups: HashMap<Hash, Box<Group>, foldhash::fast::RandomState>,
-    /// Every group, by a moment not after the one when it is due.
-    agenda: BTreeSet<(Moment, Hash)>,
+    agenda: Agenda,
+    /// The first open window of each group that has one, where other correlations wait for what it comes to.
+    open: BTreeSet<(Moment, Hash)>,
     rows: usize,
+    /// Bytes of all groups with their rows, about.
+    bytes: usize,
 }
 
-/// How long things are kept behind the watermark.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Keep {
-    pub(super) rows: Span,
-    pub(super) periods: Span,
-}
-
-/// A detection and the watermarks before and after a step.
+/// A detection and the times of a step.
 #[derive(Clone, Copy)]
 pub(super) struct Turn<'t> {
     pub(super) ask: &'t Ask,
     pub(super) window: &'t WindowAsk,
-    pub(super) before: Moment,
-    pub(super) after: Moment,
+    pub(super) clock: Clock,
+    /// The watermark, held back to the first open window of the correlations whose firing points are seen here.
+    pub(super) watermark: Moment,
 }
 
 impl Turn<'_> {
     fn owner(&self, hash: Hash, watermark: Moment) -> Owner<'_> {
-        Owner { ask: self.ask, window: self.window, hash, watermark }
+        let Turn { ask, window, clock, .. } = *self;
+        Owner { ask, window, hash, watermark, clock }
     }
 
     fn is_monotone(&self) -> bool {
         self.window.measure.is_monotone()
     }
 
-    /// Rows before this are too late, and no firing point before it is looked at.
-    fn horizon(&self, watermark: Moment) -> Moment {
-        if self.is_monotone() { watermark.minus(Span::DAY) } else { watermark }
-    }
-
-    fn keep(&self) -> Keep {
-        let periods = if self.is_monotone() { Span::DAY } else { Span::INSTANT };
-        Keep { rows: self.window.span.plus(periods), periods }
+    /// Whether others wait for what is settled here.
+    fn is_waited_for(&self) -> bool {
+        !self.window.links.is_empty() && !self.is_monotone()
     }
 }
 
 impl Windows {
-    /// Takes what has arrived, and settles what the watermark has passed.
+    /// Takes what has arrived, and settles what the watermark has passed and nothing came into for long enough.
     pub(super) fn step(&mut self, mut arrivals: Vec<Arrival>, turn: Turn<'_>, output: &mut Output) {
         arrivals.sort_by_key(|arrival| (arrival.group, arrival.row));
         arrivals
             .chunk_by_mut(|one, other| one.group == other.group)
             .for_each(|arrivals| self.take(arrivals, turn, output));
-        if turn.after > turn.before {
-            self.settle(turn, output);
-        }
+        self.settle(turn, output);
     }
 
     /// Takes the arrivals of one group.
     fn take(&mut self, arrivals: &mut [Arrival], turn: Turn<'_>, output: &mut Output) {
         let hash = arrivals[0].group;
-        let owner = turn.owner(hash, turn.before);
+        let owner = turn.owner(hash, turn.clock.before);
         let known = self.groups.remove(&hash);
-        let is_known = known.is_some();
+        let (is_known, bytes) = (known.is_some(), known.as_ref().map_or(0, |group| group.bytes()));
         let mut group = known.unwrap_or_else(|| Box::new(Group::new(Values::default())));
-        let news = sift(&group, arrivals, turn.horizon(turn.before), output);
-        if !news.is_empty() {
+        let news = sift(&group, arrivals, owner, output);
+        // Who sees the firing points may have forgotten what comes again here.
+        let is_seen = !turn.window.links.is_empty();
+        let stirred = if is_seen { arrivals.iter().map(|arrival| arrival.row).collect() } else { news.clone() };
+        if !stirred.is_empty() {
             if !is_known {
                 group.values = std::mem::take(&mut arrivals[0].values);
                 let values = || group.values.as_bytes().to_vec();
                 output.journal.write(&turn.ask.detection, Key::GroupValues(hash), values);
             }
+            let first_open = group.first_open();
             group.insert(&news, owner);
             self.rows += news.len();
             keep_excerpts(&mut group, &news, arrivals, owner, output);
             for row in &news {
-                output.journal.write(&turn.ask.detection, Key::Row(hash, *row), Vec::new);
+                let ingested = || row.ingested.bytes().to_vec();
+                output.journal.write(&turn.ask.detection, Key::Row(hash, *row), ingested);
             }
             if turn.is_monotone() {
-                examine_around(&mut group, &news, owner, output);
+                examine_around(&mut group, &stirred, owner, output);
+            } else {
+                group.reopen(&stirred, owner);
             }
             group.trim(owner, output);
             group.note(owner, output);
-            self.schedule(hash, &mut group, turn, turn.before);
+            self.bytes = self.bytes + group.bytes() - bytes;
+            let due = group.due_after_news(owner);
+            self.agenda.bring_forward(hash, &mut group.due, due);
+            self.note_open(hash, first_open, group.first_open(), turn);
         }
         if is_known || !news.is_empty() {
             self.groups.insert(hash, group);
         }
     }
 
-    /// Notes when the group is due, if that is earlier than noted.
-    fn schedule(&mut self, hash: Hash, group: &mut Group, turn: Turn<'_>, watermark: Moment) {
-        let first = group.rows.partition_point(|row| row.time < watermark);
-        let unsettled = group.rows.get(first).filter(|_| !turn.is_monotone()).map(|row| row.time);
-        let due = group.next_due(unsettled, turn.keep(), turn.ask);
-        if due < group.due {
-            self.agenda.remove(&(group.due, hash));
-            self.agenda.insert((due, hash));
-            group.due = due;
-        }
-    }
-
-    fn settle(&mut self, turn: Turn<'_>, output: &mut Output) {
-        while let Some(&(due, hash)) = self.agenda.first().filter(|(due, _)| *due < turn.after) {
-            self.agenda.remove(&(due, hash));
-            let Some(mut group) = self.groups.remove(&hash) else { continue };
-            group.due = Moment(i64::MAX);
-            self.settle_group(hash, &mut group, turn, output);
-            if group.is_done() {
-                output.journal.remove(&turn.ask.detection, Key::Group(hash));
-            } else {
-                self.schedule(hash, &mut group, turn, turn.after);
-                self.groups.insert(hash, group);
+    fn note_open(&mut self, hash: Hash, before: Moment, after: Moment, turn: Turn<'_>) {
+        if before != after && turn.is_waited_for() {
+            self.open.remove(&(before, hash));
+            if after != Moment::END {
+                self.open.insert((after, hash));
             }
         }
     }
 
-    fn settle_group(&mut self, hash: Hash, group: &mut Group, turn: Turn<'_>, output: &mut Output) {
-        let owner = turn.owner(hash, turn.after);
-        if !turn.is_monotone() {
-            group.examine(turn.before, turn.after, owner, output);
+    /// Up to when all windows are settled for those that wait for them.
+    pub(super) fn settled_until(&self) -> Moment {
+        self.open.first().map_or(Moment::END, |(first, _)| *first)
+    }
+
+    fn settle(&mut self, turn: Turn<'_>, output: &mut Output) {
+        // Nothing of what is noted below is due at once.
+        while let Some(hash) = self.agenda.due(turn.watermark, turn.clock.caught_up) {
+            let Some(mut group) = self.groups.remove(&hash) else {
+                debug_assert!(false, "a group is noted that there is not");
+                return;
+            };
+            self.agenda.remove(hash, &group.due);
+            let (rows, bytes, first_open) = (group.rows.len(), group.bytes(), group.first_open());
+            let owner = turn.owner(hash, turn.watermark);
+            let waiting = group.settle(owner, output);
+            self.rows -= rows - group.rows.len();
+            self.note_open(hash, first_open, group.first_open(), turn);
+            if group.is_done() {
+                self.bytes -= bytes;
+                output.journal.remove(&turn.ask.detection, Key::Group(hash));
+            } else {
+                self.bytes = self.bytes + group.bytes() - bytes;
+                let due = group.due(waiting, owner);
+                self.agenda.add(hash, &mut group.due, due);
+                self.groups.insert(hash, group);
+            }
         }
-        let rows = group.rows.len();
-        let horizon = turn.horizon(turn.after);
-        group.settle(horizon.minus(turn.window.span), horizon, owner, output);
-        self.rows -= rows - group.rows.len();
-        group.note(owner, output);
     }
 
     pub(super) fn groups(&self) -> usize {
@@ -147,24 +150,32 @@ impl Windows {
         self.rows
     }
 
+    /// Bytes that they take up, without texts about events, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn excerpt_bytes(&self) -> usize {
         self.groups.values().map(|group| group.excerpt_bytes()).sum()
     }
 
-    /// When the group that is due first is due.
-    pub(super) fn first_due(&self) -> Option<Moment> {
-        self.agenda.first().map(|(due, _)| *due)
+    /// An order among those of several detections by which groups are dropped, if there is one.
+    pub(super) fn dispensable(&self) -> Option<impl Ord + use<>> {
+        self.agenda.dispensable().map(|(order, _)| order)
     }
 
-    /// Drops the group that is due first.
+    /// Drops the group that can be spared most easily.
     pub(super) fn evict(&mut self, ask: &Ask, output: &mut Output) {
-        let Some((_, hash)) = self.agenda.pop_first() else { return };
+        let Some((_, hash)) = self.agenda.dispensable() else { return };
         let Some(group) = self.groups.remove(&hash) else { return };
+        self.agenda.remove(hash, &group.due);
+        self.open.remove(&(group.first_open(), hash));
         output.tally.evicted_groups += 1;
         output.tally.evicted_rows += group.rows.len() as u64;
         output.excerpt_bytes -= group.excerpt_bytes();
         output.journal.remove(&ask.detection, Key::Group(hash));
         self.rows -= group.rows.len();
+        self.bytes -= group.bytes();
     }
 
     /// Puts a stored row back; [`Windows::restored`] follows once all are in.
@@ -172,7 +183,8 @@ impl Windows {
         match key {
             Key::GroupValues(group) => self.restoring(group).values = Values::read(value)?,
             Key::Row(group, row) => {
-                self.restoring(group).restore_row(row);
+                let ingested = ingested(&mut Reader(value))?;
+                self.restoring(group).restore_row(Row { ingested, ..row });
                 self.rows += 1;
             }
             Key::Excerpt(group, row) => {
@@ -195,23 +207,26 @@ impl Windows {
         hashes.sort_unstable();
         for hash in hashes {
             let Some(mut group) = self.groups.remove(&hash) else { continue };
-            group.rows.sort_unstable();
-            self.schedule(hash, &mut group, turn, turn.after);
+            let owner = turn.owner(hash, turn.watermark);
+            group.restored(owner);
+            self.bytes += group.bytes();
+            // Looked at in the next step, which notes it anew.
+            let at_once = Due { settle: Ingested::LONG_AGO, ..Due::NEVER };
+            self.agenda.add(hash, &mut group.due, at_once);
+            self.note_open(hash, Moment::END, group.first_open(), turn);
             self.groups.insert(hash, group);
         }
     }
 }
 
 /// The rows that are new, sorted; the others are counted.
-fn sift(group: &Group, arrivals: &[Arrival], horizon: Moment, output: &mut Output) -> Vec<Row> {
+fn sift(group: &Group, arrivals: &[Arrival], owner: Owner<'_>, output: &mut Output) -> Vec<Row> {
     let mut news: Vec<Row> = Vec::new();
     for Arrival { row, .. } in arrivals {
         if news.last() == Some(row) || group.has(row) {
             output.tally.duplicate += 1;
-        } else if row.time < horizon {
-            output.tally.too_late += 1;
         } else {
-            news.push(*row);
+            news.push(Row { ingested: owner.clock.now, is_open: !owner.is_monotone(), ..*row });
         }
     }
     news

@@ -338,6 +338,8 @@ fn alert(row: &Row<'_>) -> rusqlite::Result<Alert> {
         is_withheld: false,
         rule: row.get::<_, String>(5)?.into(),
         time: time.and_then(|time| Timestamp::from_microsecond(time).ok()),
+        // Only who is to have it depends on this, and that is decided.
+        late_by: None,
         document: row.get(7)?,
     })
 }

@@ -20,6 +20,7 @@ fn run(folder: &Path, days: &Arc<AtomicI64>) -> (State, tokio::task::JoinHandle<
     let settings = SinkSettings {
         name: "a".into(),
         min_level: Level::Low,
+        max_late: None,
         required: true,
         updates: false,
         target: SinkTarget::File(folder.join("a")),
@@ -30,7 +31,7 @@ fn run(folder: &Path, days: &Arc<AtomicI64>) -> (State, tokio::task::JoinHandle<
     tokio::spawn(sender.run(cancel.clone()));
     let horizon = Horizon::new(Duration::from_hours(1));
     let state = folder.join("state");
-    let opened = open(&state, Duration::ZERO, inspection("other"), horizon, metrics.clone()).unwrap();
+    let opened = open(&state, Duration::ZERO, inspection("other"), LIMITS, horizon, metrics.clone()).unwrap();
     let (state, committer) = opened.owner(vec![handle], receiver, 1 << 30, metrics, clock).unwrap();
     (state, tokio::spawn(committer.run(cancel)))
 }

@@ -28,6 +28,7 @@ impl<'f> Run<'f> {
             let settings = SinkSettings {
                 name: (*name).to_owned(),
                 min_level: *min_level,
+                max_late: None,
                 required: *required,
                 updates: false,
                 target: SinkTarget::File(folder.join(name)),
@@ -42,7 +43,7 @@ impl<'f> Run<'f> {
         drop(reports);
         let horizon = Horizon::new(Duration::from_hours(1));
         let no_wait = Duration::ZERO;
-        let opened = open(&folder.join("state"), no_wait, Arc::clone(by), horizon, metrics.clone()).unwrap();
+        let opened = open(&folder.join("state"), no_wait, Arc::clone(by), LIMITS, horizon, metrics.clone()).unwrap();
         let (state, committer) = opened.owner(handles, receiver, most, metrics.clone(), clock).unwrap();
         let (wanted, room) = (committer.wanted(), committer.room());
         let committer = tokio::spawn(committer.run(cancel.clone()));

@@ -20,7 +20,7 @@ fn swapped(
     let (old, new) = (Arc::new(Feeds::new(before)), Arc::new(Feeds::new(after)));
     let is_in = |rule: &&Rule| before.iter().any(|other| other.id == rule.id);
     let kept: HashSet<&str> = after.iter().filter(is_in).map(|rule| rule.id.as_str()).collect();
-    let mut engine = Engine::new(Arc::clone(&old), Journaling::On);
+    let mut engine = Engine::new(Arc::clone(&old), Idle::SORTED, Journaling::On);
     let mut told = BTreeMap::new();
     let mut stored = Stored::default();
     for (number, call) in calls.iter().enumerate() {
@@ -31,11 +31,11 @@ fn swapped(
         let evidence = Some(call.evidence(number, rules, feeds));
         let is_stale = (swap..swap + stale).contains(&number);
         let evidence = if is_stale { evidence.and_then(|it| new.adopt(it, &old, &kept)) } else { evidence };
-        let step = engine.step(evidence, Timestamp::MIN);
+        let step = engine.step(evidence, Progress::in_order(Timestamp::MIN));
         note(&step, &mut told);
         stored.apply(step.changes);
     }
-    let end = engine.step([], Timestamp::MAX);
+    let end = engine.step([], Progress::in_order(Timestamp::MAX));
     note(&end, &mut told);
     stored.apply(end.changes);
     assert_eq!((engine.size().0, engine.excerpt_bytes), (0, 0));
@@ -81,10 +81,10 @@ fn what_changed_begins_anew() {
         let feeds = || Arc::new(Feeds::new(&rules));
         let (old, new) = (feeds(), feeds());
         let kept: Kept<'_> = kept.iter().copied().collect();
-        let mut engine = Engine::new(Arc::clone(&old), Journaling::Off);
+        let mut engine = Engine::new(Arc::clone(&old), Idle::SORTED, Journaling::Off);
         engine.step(
             calls[..2].iter().enumerate().map(|(n, call)| call.evidence(n, &rules, &old)),
-            Timestamp::MIN,
+            Progress::in_order(Timestamp::MIN),
         );
         engine.succeed(Arc::clone(&new), &kept);
         let adopted = new.adopt(calls[2].evidence(2, &rules, &old), &old, &kept);
@@ -113,11 +113,11 @@ fn what_was_learnt_is_not_told_and_is_known() {
     let at = |minutes, region| Call { region: Some(region), ..call(minutes, 0, Some(1)) };
     let calls = [at(0, 1), at(600, 2), at(700, 2), at(701, 3)];
     let evidence = evidence_of(&rules, &calls, &feeds);
-    let mut engine = Engine::new(feeds, Journaling::On);
+    let mut engine = Engine::new(feeds, Idle::SORTED, Journaling::On);
     let mut stored = Stored::default();
     stored.apply(engine.learn(evidence[..2].to_vec(), Timestamp::MIN));
     assert_eq!(engine.size(), (0, 0, 2));
-    let step = engine.step(evidence[2..].to_vec(), Timestamp::MAX);
+    let step = engine.step(evidence[2..].to_vec(), Progress::in_order(Timestamp::MAX));
     let told: Vec<Id> = step.findings.iter().map(id).filter(|id| id.0 == "first-seen").collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].2, ["u1", "r3"]);

@@ -1,0 +1,98 @@
+//! When something is to be done about the groups of a detection, and which of them can be spared.
+
+use std::collections::BTreeSet;
+
+use super::journal::Hash;
+use super::moment::{Ingested, Moment};
+
+/// When a group is due. Each time is not after the one at which something can be done, and may be before it: then the
+/// group is looked at in vain and noted anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    /// The watermark must have passed this.
+    pub(super) event: Moment,
+    /// The watermark has passed something, which is settled then.
+    pub(super) settle: Ingested,
+    /// All is settled; the group is forgotten then.
+    pub(super) forget: Ingested,
+}
+
+impl Due {
+    pub(super) const NEVER: Due =
+        Due { event: Moment::END, settle: Ingested::NEVER, forget: Ingested::NEVER };
+
+    fn or(self, other: Due) -> Due {
+        Due {
+            event: self.event.min(other.event),
+            settle: self.settle.min(other.settle),
+            forget: self.forget.min(other.forget),
+        }
+    }
+}
+
+/// All groups, by when they are due.
+#[derive(Debug, Default)]
+pub(super) struct Agenda {
+    by_event: BTreeSet<(Moment, Hash)>,
+    by_settle: BTreeSet<(Ingested, Hash)>,
+    by_forget: BTreeSet<(Ingested, Hash)>,
+}
+
+impl Agenda {
+    /// Notes that the group, noted as `noted`, may be due sooner.
+    pub(super) fn bring_forward(&mut self, hash: Hash, noted: &mut Due, due: Due) {
+        let due = noted.or(due);
+        self.note(hash, noted, due);
+    }
+
+    /// Notes when a group is due that was not noted.
+    pub(super) fn add(&mut self, hash: Hash, noted: &mut Due, due: Due) {
+        *noted = Due::NEVER;
+        self.note(hash, noted, due);
+    }
+
+    fn note(&mut self, hash: Hash, noted: &mut Due, due: Due) {
+        replace(&mut self.by_event, (noted.event, hash), (due.event, hash), Moment::END);
+        replace(&mut self.by_settle, (noted.settle, hash), (due.settle, hash), Ingested::NEVER);
+        replace(&mut self.by_forget, (noted.forget, hash), (due.forget, hash), Ingested::NEVER);
+        *noted = due;
+    }
+
+    /// A group that is due, if there is one.
+    pub(super) fn due(&self, watermark: Moment, caught_up: Ingested) -> Option<Hash> {
+        let by_event = self.by_event.first().filter(|(due, _)| *due < watermark).map(|(_, hash)| *hash);
+        let waits = |agenda: &BTreeSet<(Ingested, Hash)>| {
+            agenda.first().filter(|(due, _)| *due <= caught_up).map(|(_, hash)| *hash)
+        };
+        by_event.or_else(|| waits(&self.by_settle)).or_else(|| waits(&self.by_forget))
+    }
+
+    /// A group is gone, or is about to be noted anew.
+    pub(super) fn remove(&mut self, hash: Hash, noted: &Due) {
+        self.by_event.remove(&(noted.event, hash));
+        self.by_settle.remove(&(noted.settle, hash));
+        self.by_forget.remove(&(noted.forget, hash));
+    }
+
+    /// The group that can be spared most easily, and an order among those of several agendas: one that is only
+    /// remembered, the longest idle first; then one that waits to be settled; then the one whose time is over first.
+    pub(super) fn dispensable(&self) -> Option<((Ingested, Ingested, Moment), Hash)> {
+        let never = (Ingested::NEVER, Ingested::NEVER, Moment::END);
+        if let Some((due, hash)) = self.by_forget.first() {
+            return Some(((*due, never.1, never.2), *hash));
+        }
+        if let Some((due, hash)) = self.by_settle.first() {
+            return Some(((never.0, *due, never.2), *hash));
+        }
+        self.by_event.first().map(|(due, hash)| ((never.0, never.1, *due), *hash))
+    }
+}
+
+fn replace<T: Ord>(agenda: &mut BTreeSet<(T, Hash)>, old: (T, Hash), new: (T, Hash), never: T) {
+    if old != new {
+        agenda.remove(&old);
+        if new.0 != never {
+            agenda.insert(new);
+        }
+    }
+}
