@@ -129,14 +129,17 @@ impl Group {
     }
 
     /// Opens the windows that sorted rows have come into.
-    pub(super) fn reopen(&mut self, rows: &[Row], owner: Owner<'_>) {
+    pub(super) fn reopen(&mut self, rows: &[Row], owner: Owner<'_>, output: &mut Output) {
         let Some(first) = rows.first() else { return };
         self.first_open = self.first_open.min(first.time);
         let mut reached = 0;
         for row in rows {
             let from = self.rows.partition_point(|other| other.time < row.time).max(reached);
             let until = self.rows.partition_point(|other| other.time < row.time.plus(owner.window.span));
-            self.rows[from..until.max(from)].iter_mut().for_each(|row| row.is_open = true);
+            for row in self.rows[from..until.max(from)].iter_mut().filter(|row| !row.is_open) {
+                row.is_open = true;
+                owner.write(row, output);
+            }
             reached = until;
         }
     }
@@ -341,7 +344,10 @@ impl Group {
         }
         for run in ready {
             let (first, last) = (self.rows[run.start].time, self.rows[run.end - 1].time);
-            self.rows[run].iter_mut().for_each(|row| row.is_open = false);
+            for row in &mut self.rows[run] {
+                row.is_open = false;
+                owner.write(row, output);
+            }
             self.examine(first, last.next(), owner, output);
         }
         let open = self.rows[from..].iter().find(|row| row.is_open);
@@ -462,12 +468,10 @@ impl Group {
             self.periods[at].touched =
                 latest(&self.rows[self.window(first.minus(owner.window.span), end)]);
         }
-        if !owner.is_monotone() {
-            let mut touched = Touched::new(&self.rows, owner.window.span, Moment::DAWN);
-            let settled = |time: Moment, touched| time < owner.watermark && owner.clock.is_settled(touched);
-            let open: Vec<bool> =
-                self.rows.iter().map(|row| !settled(row.time, touched.at(row.time))).collect();
-            self.rows.iter_mut().zip(open).for_each(|(row, open)| row.is_open = open);
+        for row in &mut self.rows {
+            // Older versions wrote only that there is a row.
+            let is_old = row.ingested == Ingested::LONG_AGO && row.time >= owner.watermark;
+            row.is_open = !owner.is_monotone() && (row.is_open || is_old);
         }
         let open = self.rows.iter().find(|row| row.is_open);
         self.first_open = open.map_or(Moment::END, |row| row.time);
@@ -482,6 +486,11 @@ impl Group {
 }
 
 impl Owner<'_> {
+    /// Writes a row down as it is now.
+    pub(super) fn write(&self, row: &Row, output: &mut Output) {
+        output.journal.write(&self.ask.detection, Key::Row(self.hash, *row), || row.bytes());
+    }
+
     /// Whether more evidence can never end what holds: then firing points are looked at once.
     pub(super) fn is_monotone(&self) -> bool {
         self.window.measure.is_monotone()

@@ -45,7 +45,7 @@ pub(super) enum Key {
     Group(Hash),
     /// The group's values.
     GroupValues(Hash),
-    /// A row, and when it was ingested.
+    /// A row, with what is not part of its identity.
     Row(Hash, Row),
     /// The text about a row.
     Excerpt(Hash, Row),
@@ -61,7 +61,7 @@ pub(super) enum Key {
     Held(Moment, Hash),
     /// When the detection first had an event.
     Origin,
-    /// The watermark, and ingestion time.
+    /// The watermark.
     Watermark,
 }
 

@@ -79,7 +79,6 @@ pub struct Engine {
     /// As many as the feeds have asks.
     stores: Vec<Store>,
     watermark: Moment,
-    caught_up: Ingested,
     idle: Idle,
     tally: Tally,
     excerpt_bytes: usize,
@@ -120,7 +119,6 @@ impl Engine {
             feeds,
             stores,
             watermark: Moment::DAWN,
-            caught_up: Ingested::LONG_AGO,
             idle,
             tally: Tally::default(),
             excerpt_bytes: 0,
@@ -148,7 +146,7 @@ impl Engine {
             }
         }
         engine.excerpt_bytes = output.excerpt_bytes;
-        let clock = Clock { caught_up: engine.caught_up, ..engine.clock(Progress::in_order(engine.watermark.time())) };
+        let clock = engine.clock(Progress::in_order(engine.watermark.time()));
         let mut watermarks = Watermarks::new(clock.watermark, &engine.feeds);
         for (number, (ask, store)) in engine.feeds.asks.iter().zip(&mut engine.stores).enumerate() {
             if let (Store::Windows(windows), What::Window(window)) = (store, &ask.what) {
@@ -163,9 +161,7 @@ impl Engine {
     fn restore(&mut self, row: &StoredRow, output: &mut Output) -> Result<(), Malformed> {
         let key = Key::read(&row.key)?;
         if key == Key::Watermark {
-            let mut reader = Reader(&row.value);
-            self.watermark = journal::moment(&mut reader)?;
-            self.caught_up = journal::ingested(&mut reader)?;
+            self.watermark = journal::moment(&mut Reader(&row.value))?;
             return Ok(());
         }
         let of_windows = !matches!(key, Key::Seen(..) | Key::SeenAt(_) | Key::Held(..) | Key::Origin);
@@ -204,7 +200,7 @@ impl Engine {
             watermarks.hold_back(ask, until);
         }
         self.evict(&mut output);
-        self.advance(clock, &mut output);
+        self.advance(clock.watermark, &mut output);
         (self.tally, self.excerpt_bytes) = (output.tally, output.excerpt_bytes);
         output.findings.sort_by(|one, other| one.order().cmp(&other.order()));
         Step { findings: output.findings, changes: output.journal.changes }
@@ -270,14 +266,11 @@ impl Engine {
         }
     }
 
-    /// Notes how far both times have come; ingestion time alone is not worth a stored row.
-    fn advance(&mut self, clock: Clock, output: &mut Output) {
-        let has_changed = !output.journal.changes.is_empty();
-        if clock.watermark > self.watermark || clock.caught_up != self.caught_up && has_changed {
-            let times = || journal::times_bytes(clock.watermark, clock.caught_up);
-            output.journal.write(&Arc::from(""), Key::Watermark, times);
+    fn advance(&mut self, watermark: Moment, output: &mut Output) {
+        if watermark > self.watermark {
+            self.watermark = watermark;
+            output.journal.write(&Arc::from(""), Key::Watermark, || journal::moment_bytes(watermark));
         }
-        (self.watermark, self.caught_up) = (clock.watermark, clock.caught_up);
     }
 
     /// Keeps windows within their bound.

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::bytes::{Malformed, Reader};
 use super::evidence::EventHash;
 use super::moment::{Ingested, Moment};
 
@@ -21,6 +22,20 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn new(time: Moment, event: EventHash, member: u16) -> Self {
         Self { time, event, value: 0, ingested: Ingested::LONG_AGO, member, is_open: false }
+    }
+
+    /// All that is not part of its identity.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        [&self.ingested.bytes()[..], &[self.is_open.into()]].concat()
+    }
+
+    /// The row with what is not part of its identity; older versions wrote nothing of that.
+    pub(super) fn with(self, bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.is_empty() {
+            return Ok(self);
+        }
+        let mut reader = Reader(bytes);
+        Ok(Self { ingested: Ingested::from_bytes(reader.array()?), is_open: reader.byte()? == 1, ..self })
     }
 
     /// An event has one time and one value; they are part of the identity so that the set does not depend on the order

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::agenda::{Agenda, Due};
 use super::ask::{Ask, WindowAsk};
-use super::bytes::{Malformed, Reader};
+use super::bytes::Malformed;
 use super::evidence::Values;
 use super::group::{Group, Owner};
-use super::journal::{Hash, Key, ingested};
+use super::journal::{Hash, Key};
 use super::moment::{Ingested, Moment};
 use super::output::{Arrival, Output};
 use super::progress::Clock;
@@ -83,13 +83,12 @@ impl Windows {
             self.rows += news.len();
             keep_excerpts(&mut group, &news, arrivals, owner, output);
             for row in &news {
-                let ingested = || row.ingested.bytes().to_vec();
-                output.journal.write(&turn.ask.detection, Key::Row(hash, *row), ingested);
+                owner.write(row, output);
             }
             if turn.is_monotone() {
                 examine_around(&mut group, &stirred, owner, output);
             } else {
-                group.reopen(&stirred, owner);
+                group.reopen(&stirred, owner, output);
             }
             group.trim(owner, output);
             group.note(owner, output);
@@ -183,8 +182,7 @@ impl Windows {
         match key {
             Key::GroupValues(group) => self.restoring(group).values = Values::read(value)?,
             Key::Row(group, row) => {
-                let ingested = ingested(&mut Reader(value))?;
-                self.restoring(group).restore_row(Row { ingested, ..row });
+                self.restoring(group).restore_row(row.with(value)?);
                 self.rows += 1;
             }
             Key::Excerpt(group, row) => {
