@@ -9,6 +9,7 @@ mod id;
 mod mask;
 mod sink;
 mod summary;
+mod targets;
 mod window;
 
 use std::sync::Arc;

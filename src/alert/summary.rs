@@ -12,8 +12,6 @@ use super::mask::{is_secret, masked_text};
 /// Characters of one field, and of the whole sentence.
 const MAX_FIELD: usize = 120;
 const MAX_SENTENCE: usize = 400;
-/// Characters that say how many events there are.
-const MAX_COUNT: usize = 60;
 
 /// What a summary may speak of.
 pub(super) struct Facts<'f, 'e> {
@@ -29,13 +27,16 @@ impl Facts<'_, '_> {
         safe(&self.sentence(undecided))
     }
 
-    /// The detection's sentence about the last of several events, and how many there are since when.
-    pub(super) fn summary_of_many(&self, count: u64, start: Timestamp) -> String {
-        let mut sentence = shorten(&self.sentence(false), MAX_SENTENCE - MAX_COUNT);
-        if count > 1 {
-            sentence.push_str(&format!(" ({count} events since {start:.0})"));
-        }
-        safe(&sentence)
+    /// The detection's sentence about the last of several events, how many there are since when, and what they acted
+    /// upon if that is more than one thing.
+    pub(super) fn summary_of_many(&self, count: u64, start: Timestamp, targets: Option<&str>) -> String {
+        let end = match targets {
+            _ if count <= 1 => String::new(),
+            None => format!(" ({count} events since {start:.0})"),
+            Some(targets) => format!(" ({count} events since {start:.0} on {targets})"),
+        };
+        let sentence = shorten(&self.sentence(false), MAX_SENTENCE - end.chars().count() - 1);
+        safe(&(sentence + &end))
     }
 
     fn sentence(&self, undecided: bool) -> String {

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::document::{Document, EventFacts, RuleFacts};
 use super::excerpt::Excerpt;
 use super::summary::Facts;
+use super::targets::Targets;
 use super::{Alert, AlertId, DOCUMENT_VERSION, Tool, late_by};
 use crate::detect::{Finding, Status};
 use crate::event::{Event, Parser};
@@ -20,6 +21,7 @@ use crate::sigma::Rule;
 struct Evidence<'f> {
     count: u64,
     window: WindowFacts<'f>,
+    targets: &'f Targets,
     events: Vec<Listed<'f>>,
     origin: Option<&'f RawValue>,
 }
@@ -78,7 +80,8 @@ impl Alert {
             .collect();
         let last = excerpts.iter().rev().flatten().next();
         let record = last.map_or("{}", |excerpt| excerpt.event.get());
-        let about = About { finding, rule, detected_at, tool, excerpts: &excerpts };
+        let targets = Targets::of(&excerpts, parser);
+        let about = About { finding, rule, detected_at, tool, excerpts: &excerpts, targets: &targets };
         let told = parser.parse(record.as_bytes(), |event| about.document(&event));
         // What a parser accepted before, it accepts again; an alert is worth more than what it says of its event.
         let document = told.unwrap_or_else(|_| {
@@ -110,12 +113,13 @@ struct About<'a> {
     detected_at: Option<Timestamp>,
     tool: &'a Tool,
     excerpts: &'a [Option<Excerpt<'a>>],
+    targets: &'a Targets,
 }
 
 impl About<'_> {
     /// The document, as text: what it borrows ends with the event.
     fn document(&self, event: &Event<'_>) -> String {
-        let Self { finding, rule, detected_at, tool, .. } = *self;
+        let Self { finding, rule, detected_at, tool, targets, .. } = *self;
         let facts = EventFacts::of(event);
         let sentence = Facts { rule, event, outcome: &facts.call };
         let document = Document {
@@ -124,7 +128,7 @@ impl About<'_> {
             revision: finding.revision,
             status: Status::Match.as_str(),
             level: rule.level.as_str(),
-            summary: sentence.summary_of_many(finding.count, finding.start),
+            summary: sentence.summary_of_many(finding.count, finding.start, targets.names().as_deref()),
             time: Some(finding.time),
             detected_at,
             late_by: self.late_by(),
@@ -139,7 +143,7 @@ impl About<'_> {
     }
 
     fn evidence(&self) -> Evidence<'_> {
-        let Self { finding, excerpts, .. } = self;
+        let Self { finding, excerpts, targets, .. } = self;
         let names = finding.names.iter().map(AsRef::as_ref);
         let listed = finding.listed.iter().zip(*excerpts).map(|(listed, excerpt)| Listed {
             rule: &listed.rule,
@@ -157,6 +161,7 @@ impl About<'_> {
                 period: finding.period,
                 measured: finding.measured.filter(|measured| measured.total_cmp(&count(finding)).is_ne()),
             },
+            targets,
             events: listed.collect(),
             origin: excerpts.iter().rev().flatten().next().map(|excerpt| excerpt.origin),
         }
@@ -242,11 +247,25 @@ mod tests {
         assert_eq!((&document["actor"]["name"], &document["origin"]["index"]), (&"ann".into(), &3.into()));
         assert_eq!((&document["count"], &document["revision"]), (&7.into(), &2.into()));
         assert_eq!(document["window"]["group"], serde_json::json!({"by": "v", "and": "w"}));
+        assert_eq!(document["targets"], serde_json::json!([{"kind": "user", "name": "bob", "arn": null}]));
         assert_eq!(document["events"][0]["event"]["requestParameters"]["userName"], "bob");
         assert!(document["events"][1]["event"].is_null());
         // 2,000 seconds after the first, one of which is the event's, 900 are usual, and 100 are the window's.
         assert_eq!((&document["late_by"], alert.late_by), (&999.into(), Some(999)));
         assert_eq!(alert.delivery_id(), format!("{}-r2", alert.id));
+    }
+
+    #[test]
+    fn each_target_is_named_once() {
+        let other = RECORD.replace(r#""userName":"bob""#, r#""userName":"eve""#);
+        let texts = [RECORD, &other, RECORD].map(excerpt_of);
+        let alert = told(&texts.each_ref().map(|text| Some(&**text)));
+        let document = document(&alert);
+        let names: Vec<_> =
+            document["targets"].as_array().unwrap().iter().map(|target| &target["name"]).collect();
+        assert_eq!(names, ["bob", "eve"]);
+        let summary = document["summary"].as_str().unwrap();
+        assert!(summary.ends_with(" (7 events since 2026-03-01T09:59:00Z on bob and eve)"), "{summary}");
     }
 
     #[test]

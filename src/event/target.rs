@@ -89,6 +89,13 @@ impl<'e> Target<'e> {
         Self::of_request(event).or_else(|| Self::of_response(event)).or_else(|| Self::of_resources(event))
     }
 
+    /// The same, of no event.
+    #[must_use]
+    pub fn into_owned(self) -> Target<'static> {
+        let owned = |text: Cow<'e, str>| Cow::Owned(text.into_owned());
+        Target { kind: owned(self.kind), name: owned(self.name), arn: self.arn.map(owned) }
+    }
+
     /// Whether CloudTrail left out what would tell of another target than [`Target::of`] does.
     pub(super) fn is_unknown(event: &Event<'e>) -> bool {
         let omitted = |container| event.omitted().contains(container);

@@ -21,7 +21,7 @@ pub const HOURS: usize = 6;
 /// What is raised whenever the same seed gives other bytes than before.
 const EDITION: u32 = 1;
 /// Groups of levels, and how many alerts each may raise per million events.
-const BOUNDS: [(&[&str], f64); 2] = [(&["critical", "high"], 1.0), (&["medium"], 10.0)];
+const BOUNDS: [(&[&str], f64); 3] = [(&["critical", "high"], 1.0), (&["medium"], 10.0), (&["low"], 30.0)];
 /// The part of its group's bound that one detection may take.
 const SHARE: f64 = 0.2;
 

@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::run;
+use crate::support::{root, run};
 
 #[path = "../bench/corpus/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "most of it is for the bench")]
@@ -61,4 +61,16 @@ fn an_hour_of_some_accounts_raises_next_to_nothing() {
     let counts = alerts(&objects);
     assert_eq!(at(&counts, &["high", "critical"]), 0, "{counts:#?}");
     assert!(at(&counts, &["medium"]) <= 8, "{counts:#?}");
+}
+
+#[test]
+fn a_deployment_is_one_alert_that_names_what_it_touched() {
+    let case = root().join("fixtures/detections/iam/role-inline-policy-put/hit-deployment.json");
+    let alerts = run(["replay".as_ref(), case.as_os_str(), "--quiet".as_ref()]).alerts();
+    let [alert] = &alerts[..] else { panic!("{alerts:#?}") };
+    assert_eq!((&alert["level"], &alert["count"]), (&"low".into(), &3.into()));
+    let names: Vec<_> = alert["targets"].as_array().unwrap().iter().map(|target| &target["name"]).collect();
+    assert_eq!(names, ["orders-task", "billing-task", "search-task"]);
+    let summary = alert["summary"].as_str().unwrap();
+    assert!(summary.ends_with(" on orders-task, billing-task and search-task)"), "{summary}");
 }

@@ -179,8 +179,8 @@ fn figures_are_true() {
         serde_json::from_str(&support::run(["rules", "check", "--json"]).stdout).unwrap();
     let (all, off) = (&rules["rules"], &rules["off"]);
     assert!(text.contains(&format!("{all} detections are part of the binary, {off} of them off")));
-    assert_eq!(trail_ids().len(), 13);
-    assert!(text.contains("It writes thirteen alerts"));
+    assert_eq!(trail_ids().len(), 14);
+    assert!(text.contains("It writes fourteen alerts"));
 }
 
 #[test]
