@@ -35,7 +35,7 @@ use crate::retry::Retry;
 use crate::rulebook::Rulebook;
 use crate::seed;
 use crate::sigma::{Logic, Rule};
-use crate::state::{self, Committer, Keeper, State, Wanted, Windows};
+use crate::state::{self, Committer, HandleFile, Handles, Keeper, State, Wanted, Windows};
 use crate::watch::Watch;
 use crate::worker::{Current, Inspection};
 
@@ -89,7 +89,7 @@ pub async fn run(
     let parts =
         Parts { handles, reports: reported, horizon: horizon.clone(), metrics: &metrics, clock: &clock };
     let opening = open_state(config, current.inspection(), parts);
-    let (state, owner, gates) = tokio::select! {
+    let OpenState { state, owner, gates, handles } = tokio::select! {
         opened = opening => opened?,
         ending = signals.next() => return Ok(ending),
     };
@@ -118,7 +118,11 @@ pub async fn run(
     };
     let wanted = owner.wanted();
     deliveries.spawn(owner.run(abandon.clone()));
-    let mut sources = spawn_sources(config, &shared, wanted, &stop, &abandon).await?;
+    let handles = handles.map(|(handles, file)| {
+        others.spawn(file.run());
+        handles
+    });
+    let mut sources = spawn_sources(config, &shared, wanted, handles, &stop, &abandon).await?;
     others.spawn(reload.run(current, state, metrics.clone(), stop.clone()));
     drop(shared);
     info!(version = env!("CARGO_PKG_VERSION"), detections, "started");
@@ -223,13 +227,22 @@ struct Parts<'p> {
     clock: &'p Clock,
 }
 
-/// Opens the state. Beside the owner, the answer has what must be up for anything to be received: the room in the
-/// outbox, or every required sink.
+/// The state, and what comes with it.
+struct OpenState {
+    state: State,
+    owner: Owner,
+    /// What must be up for anything to be received: the room in the outbox, or every required sink.
+    gates: Vec<watch::Receiver<Health>>,
+    /// The receipt handles of messages in flight, if there is a place where they are kept.
+    handles: Option<(Handles, HandleFile)>,
+}
+
+/// Opens the state.
 async fn open_state(
     config: &Config,
     inspection: Arc<Inspection>,
     parts: Parts<'_>,
-) -> anyhow::Result<(State, Owner, Vec<watch::Receiver<Health>>)> {
+) -> anyhow::Result<OpenState> {
     let Parts { handles, reports, horizon, metrics, clock } = parts;
     let (metrics, clock) = (metrics.clone(), clock.clone());
     let Some(folder) = config.state.clone() else {
@@ -237,15 +250,21 @@ async fn open_state(
         let gates = required.map(SenderHandle::health).collect();
         let windows = Windows::new(inspection, horizon, metrics.clone());
         let (state, keeper) = Keeper::new(handles, reports, metrics, clock);
-        return Ok((state, Owner::InMemory(Box::new(keeper.with_windows(windows))), gates));
+        let owner = Owner::InMemory(Box::new(keeper.with_windows(windows)));
+        return Ok(OpenState { state, owner, gates, handles: None });
     };
     let counts = metrics.clone();
-    let open = move || state::open(&folder, state::WAIT, inspection, horizon, counts);
-    let opened = spawn_blocking(open).await.context("opening the state has failed")??;
+    let sources: Vec<String> = config.queues.iter().map(|queue| queue.url.clone()).collect();
+    let open = move || {
+        let opened = state::open(&folder, state::WAIT, inspection, horizon, counts)?;
+        let handles = opened.handles(&sources);
+        Ok::<_, state::OpenError>((opened, handles))
+    };
+    let (opened, receipt_handles) = spawn_blocking(open).await.context("opening the state has failed")??;
     let most_bytes = config.limits.outbox as u64;
     let (state, committer) = opened.owner(handles, reports, most_bytes, metrics, clock)?;
     let gates = vec![committer.room()];
-    Ok((state, Owner::OnDisk(Box::new(committer)), gates))
+    Ok(OpenState { state, owner: Owner::OnDisk(Box::new(committer)), gates, handles: Some(receipt_handles) })
 }
 
 /// Says what a restart forgets.
@@ -367,6 +386,7 @@ async fn spawn_sources(
     config: &Config,
     shared: &Arc<Shared>,
     wanted: Option<watch::Receiver<Arc<[Wanted]>>>,
+    handles: Option<Handles>,
     stop: &CancellationToken,
     abandon: &CancellationToken,
 ) -> anyhow::Result<JoinSet<()>> {
@@ -378,7 +398,8 @@ async fn spawn_sources(
             let region = Queue::region(queue);
             let buckets = Buckets::open(&aws, queue, region.as_deref(), config.limits.inflated as u64).await;
             let announcer = Queue::open(&aws, queue, metrics.clone(), clock.clone()).await;
-            let announcer = announcer.draining_within(config.grace);
+            let handles = handles.as_ref().map(|handles| handles.of(&queue.url));
+            let announcer = announcer.draining_within(config.grace).keeping(handles);
             lines.add(&queue.url, announcer, &buckets, OriginKind::S3);
         }
     }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::disk::{Disk, Objects, OpenError, Plan, Wanted, Written, failed};
+use super::handles::{HandleFile, Handles};
 use super::outbox::Outbox;
 use super::windows::meanings;
 use super::{Effects, End, Request, Settled, State, Windows};
@@ -115,6 +116,13 @@ enum Next {
 }
 
 impl Opened {
+    /// The receipt handles of messages that the last process on this folder had in flight, as far as they belong to
+    /// these sources, and the owner of the file that keeps those to come.
+    #[must_use]
+    pub fn handles(&self, sources: &[String]) -> (Handles, HandleFile) {
+        Handles::open(self.disk.place(), sources)
+    }
+
     /// The owner of this state, who lets these sinks have the alerts; `reports` is where their senders report, and
     /// `most_bytes` how much may wait for a sink that is required.
     ///
