@@ -18,14 +18,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::admin::Admin;
-use crate::alert::{Health, OriginKind, Report, Sender, SenderHandle, SinkSettings};
+use crate::alert::{OriginKind, Report, Sender, SenderHandle, SinkSettings};
 use crate::aws::{Aws, Buckets, Queue};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::fetch::ObjectStore;
 use crate::folder::FolderStore;
 use crate::horizon::Horizon;
-use crate::intake::{Announcer, Intake};
+use crate::intake::{Announcer, Downstream, Intake};
 use crate::ledger;
 use crate::metrics::Metrics;
 use crate::pipeline::{Crew, Line, Shared};
@@ -89,12 +89,12 @@ pub async fn run(
     let parts =
         Parts { handles, reports: reported, horizon: horizon.clone(), metrics: &metrics, clock: &clock };
     let opening = open_state(config, current.inspection(), parts);
-    let OpenState { state, owner, gates, handles } = tokio::select! {
+    let OpenState { state, owner, downstream, handles } = tokio::select! {
         opened = opening => opened?,
         ending = signals.next() => return Ok(ending),
     };
     drop(reports);
-    let intake = Intake::new(config.limits.in_flight, gates, metrics.clone());
+    let intake = Intake::new(config.limits.in_flight, downstream, metrics.clone());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shared = Arc::new(Shared {
         current: Arc::clone(&current),
@@ -231,8 +231,8 @@ struct Parts<'p> {
 struct OpenState {
     state: State,
     owner: Owner,
-    /// What must be up for anything to be received: the room in the outbox, or every required sink.
-    gates: Vec<watch::Receiver<Health>>,
+    /// What must take alerts for anything to be received: the outbox, or every required sink.
+    downstream: Downstream,
     /// The receipt handles of messages in flight, if there is a place where they are kept.
     handles: Option<(Handles, HandleFile)>,
 }
@@ -247,11 +247,12 @@ async fn open_state(
     let (metrics, clock) = (metrics.clone(), clock.clone());
     let Some(folder) = config.state.clone() else {
         let required = handles.iter().filter(|handle| handle.settings.required);
-        let gates = required.map(SenderHandle::health).collect();
+        let sinks = required.map(SenderHandle::health).collect();
         let windows = Windows::new(inspection, horizon, metrics.clone());
         let (state, keeper) = Keeper::new(handles, reports, metrics, clock);
         let owner = Owner::InMemory(Box::new(keeper.with_windows(windows)));
-        return Ok(OpenState { state, owner, gates, handles: None });
+        let downstream = Downstream { sinks, ..Downstream::default() };
+        return Ok(OpenState { state, owner, downstream, handles: None });
     };
     let counts = metrics.clone();
     let sources: Vec<String> = config.queues.iter().map(|queue| queue.url.clone()).collect();
@@ -263,8 +264,13 @@ async fn open_state(
     let (opened, receipt_handles) = spawn_blocking(open).await.context("opening the state has failed")??;
     let most_bytes = config.limits.outbox as u64;
     let (state, committer) = opened.owner(handles, reports, most_bytes, metrics, clock)?;
-    let gates = vec![committer.room()];
-    Ok(OpenState { state, owner: Owner::OnDisk(Box::new(committer)), gates, handles: Some(receipt_handles) })
+    let downstream = Downstream { outbox_full: Some(committer.outbox_full()), ..Downstream::default() };
+    Ok(OpenState {
+        state,
+        owner: Owner::OnDisk(Box::new(committer)),
+        downstream,
+        handles: Some(receipt_handles),
+    })
 }
 
 /// Says what a restart forgets.

@@ -20,7 +20,7 @@ use super::handles::{HandleFile, Handles};
 use super::outbox::Outbox;
 use super::windows::meanings;
 use super::{Effects, End, Request, Settled, State, Windows};
-use crate::alert::{Health, Outcome, Report, SenderHandle};
+use crate::alert::{Outcome, Report, SenderHandle};
 use crate::clock::Clock;
 use crate::horizon::Horizon;
 use crate::metrics::Metrics;
@@ -168,10 +168,10 @@ impl Opened {
 }
 
 impl Committer {
-    /// Down while so much waits for a required sink that hardly anything may be received.
+    /// Whether so much waits for a required sink that hardly anything may be received.
     #[must_use]
-    pub fn room(&self) -> watch::Receiver<Health> {
-        self.outbox.room()
+    pub fn outbox_full(&self) -> watch::Receiver<bool> {
+        self.outbox.full()
     }
 
     /// Dead objects that somebody wants to be tried again, now and later.
