@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::intake::Intake;
+use crate::intake::{Intake, IntakeState};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 
@@ -49,10 +49,18 @@ async fn ledger(State(admin): State<Admin>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], ledger)
 }
 
-async fn ready(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    match () {
-        () if admin.stop.is_cancelled() => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-        () if !admin.intake.is_able() => (StatusCode::SERVICE_UNAVAILABLE, "not able to receive\n"),
-        () => (StatusCode::OK, "ready\n"),
+/// Whether everything can be received from, and in further lines what holds it back. Nothing of that takes the program
+/// out of service: another one in its place would meet the same sink and the same outbox.
+async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
+    let (status, mut text) = match () {
+        () if admin.stop.is_cancelled() => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned()),
+        () if !admin.intake.is_able() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not able to receive\n".to_owned())
+        }
+        () => (StatusCode::OK, "ready\n".to_owned()),
+    };
+    for state in admin.intake.states().into_iter().filter(|state| *state != IntakeState::Open) {
+        text.push_str(&format!("{}: {}\n", state.name(), state.reason()));
     }
+    (status, text)
 }

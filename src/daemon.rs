@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::admin::Admin;
-use crate::alert::{Health, OriginKind, Report, Sender, SenderHandle, SinkSettings};
+use crate::alert::{OriginKind, Report, Sender, SenderHandle, SinkSettings};
 use crate::aws::{Aws, Buckets, Queue};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -26,7 +26,7 @@ use crate::detect::windows::Idle;
 use crate::fetch::ObjectStore;
 use crate::folder::FolderStore;
 use crate::horizon::Horizon;
-use crate::intake::{Announcer, Intake};
+use crate::intake::{Announcer, Downstream, Intake};
 use crate::ledger;
 use crate::metrics::Metrics;
 use crate::pipeline::{Crew, Line, Shared};
@@ -36,7 +36,7 @@ use crate::retry::Retry;
 use crate::rulebook::Rulebook;
 use crate::seed;
 use crate::sigma::{Logic, Rule};
-use crate::state::{self, Committer, Keeper, State, Wanted, WindowLimits, Windows};
+use crate::state::{self, Committer, HandleFile, Handles, Keeper, State, Wanted, WindowLimits, Windows};
 use crate::watch::Watch;
 use crate::worker::{Current, Inspection};
 
@@ -90,12 +90,12 @@ pub async fn run(
     let parts =
         Parts { handles, reports: reported, horizon: horizon.clone(), metrics: &metrics, clock: &clock };
     let opening = open_state(config, current.inspection(), parts);
-    let (state, owner, gates) = tokio::select! {
+    let OpenState { state, owner, downstream, handles } = tokio::select! {
         opened = opening => opened?,
         ending = signals.next() => return Ok(ending),
     };
     drop(reports);
-    let intake = Intake::new(config.limits.in_flight, gates, metrics.clone());
+    let intake = Intake::new(config.limits.in_flight, downstream, metrics.clone());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let shared = Arc::new(Shared {
         current: Arc::clone(&current),
@@ -119,7 +119,11 @@ pub async fn run(
     };
     let wanted = owner.wanted();
     deliveries.spawn(owner.run(abandon.clone()));
-    let mut sources = spawn_sources(config, &shared, wanted, &stop, &abandon).await?;
+    let handles = handles.map(|(handles, file)| {
+        others.spawn(file.run());
+        handles
+    });
+    let mut sources = spawn_sources(config, &shared, wanted, handles, &stop, &abandon).await?;
     others.spawn(reload.run(current, state, metrics.clone(), stop.clone()));
     drop(shared);
     info!(version = env!("CARGO_PKG_VERSION"), detections, "started");
@@ -224,29 +228,50 @@ struct Parts<'p> {
     clock: &'p Clock,
 }
 
-/// Opens the state. Beside the owner, the answer has what must be up for anything to be received: the room in the
-/// outbox, or every required sink.
+/// The state, and what comes with it.
+struct OpenState {
+    state: State,
+    owner: Owner,
+    /// What must take alerts for anything to be received: the outbox, or every required sink.
+    downstream: Downstream,
+    /// The receipt handles of messages in flight, if there is a place where they are kept.
+    handles: Option<(Handles, HandleFile)>,
+}
+
+/// Opens the state.
 async fn open_state(
     config: &Config,
     inspection: Arc<Inspection>,
     parts: Parts<'_>,
-) -> anyhow::Result<(State, Owner, Vec<watch::Receiver<Health>>)> {
+) -> anyhow::Result<OpenState> {
     let Parts { handles, reports, horizon, metrics, clock } = parts;
     let (metrics, clock, limits) = (metrics.clone(), clock.clone(), window_limits(config));
     let Some(folder) = config.state.clone() else {
         let required = handles.iter().filter(|handle| handle.settings.required);
-        let gates = required.map(SenderHandle::health).collect();
+        let sinks = required.map(SenderHandle::health).collect();
         let windows = Windows::new(inspection, limits, horizon, metrics.clone());
         let (state, keeper) = Keeper::new(handles, reports, metrics, clock);
-        return Ok((state, Owner::InMemory(Box::new(keeper.with_windows(windows))), gates));
+        let owner = Owner::InMemory(Box::new(keeper.with_windows(windows)));
+        let downstream = Downstream { sinks, ..Downstream::default() };
+        return Ok(OpenState { state, owner, downstream, handles: None });
     };
     let counts = metrics.clone();
-    let open = move || state::open(&folder, state::WAIT, inspection, limits, horizon, counts);
-    let opened = spawn_blocking(open).await.context("opening the state has failed")??;
+    let sources: Vec<String> = config.queues.iter().map(|queue| queue.url.clone()).collect();
+    let open = move || {
+        let opened = state::open(&folder, state::WAIT, inspection, limits, horizon, counts)?;
+        let handles = opened.handles(&sources);
+        Ok::<_, state::OpenError>((opened, handles))
+    };
+    let (opened, receipt_handles) = spawn_blocking(open).await.context("opening the state has failed")??;
     let most_bytes = config.limits.outbox as u64;
     let (state, committer) = opened.owner(handles, reports, most_bytes, metrics, clock)?;
-    let gates = vec![committer.room()];
-    Ok((state, Owner::OnDisk(Box::new(committer)), gates))
+    let downstream = Downstream { outbox_full: Some(committer.outbox_full()), ..Downstream::default() };
+    Ok(OpenState {
+        state,
+        owner: Owner::OnDisk(Box::new(committer)),
+        downstream,
+        handles: Some(receipt_handles),
+    })
 }
 
 /// How long windows are kept, and how much of them.
@@ -375,6 +400,7 @@ async fn spawn_sources(
     config: &Config,
     shared: &Arc<Shared>,
     wanted: Option<watch::Receiver<Arc<[Wanted]>>>,
+    handles: Option<Handles>,
     stop: &CancellationToken,
     abandon: &CancellationToken,
 ) -> anyhow::Result<JoinSet<()>> {
@@ -386,7 +412,8 @@ async fn spawn_sources(
             let region = Queue::region(queue);
             let buckets = Buckets::open(&aws, queue, region.as_deref(), config.limits.inflated as u64).await;
             let announcer = Queue::open(&aws, queue, metrics.clone(), clock.clone()).await;
-            let announcer = announcer.draining_within(config.grace);
+            let handles = handles.as_ref().map(|handles| handles.of(&queue.url));
+            let announcer = announcer.draining_within(config.grace).keeping(handles);
             lines.add(&queue.url, announcer, &buckets, OriginKind::S3);
         }
     }

@@ -1,18 +1,19 @@
 //! Whether more may be received: the bounds on what is in flight, and the state of everything behind.
 //!
 //! Announcers ask for a permit before they receive. There is none while the bytes in flight are at their
-//! bound. While a required sink is down, or while every object of a source fails for a reason that lies with
-//! the set-up, a permit is now and then for a single message, a probe: good messages do not drift into the
-//! dead-letter queue, and a sink that only dislikes one alert is offered another.
+//! bound. While a required sink is down or the outbox is full, or while every object of a source fails for a reason
+//! that lies with the set-up, a permit is now and then for a single message, a probe: good messages do not drift into
+//! the dead-letter queue, and a sink that only dislikes one alert is offered another. Each of these is an
+//! [`IntakeState`] with a name and a reason of its own, which log, metrics and `/readyz` share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::alert::{Backoff, Health};
 use crate::announce::Delivery;
@@ -24,7 +25,9 @@ const FAILURES: u32 = 5;
 /// The wait between probes, first and at most.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const MOST_WAIT: Duration = Duration::from_mins(2);
-/// How often the health of sinks is looked at while one is down.
+/// How long the bound on bytes is reached before that is worth a warning; for moments it is reached by any busy program.
+const LASTING: Duration = Duration::from_secs(10);
+/// How often sinks and the outbox are looked at while one of them takes nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The gate in front of all lines; a cheap copy of the same gate.
@@ -34,7 +37,7 @@ pub struct Intake(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     most_bytes: usize,
-    sinks: Vec<watch::Receiver<Health>>,
+    downstream: Downstream,
     metrics: Metrics,
     held: Mutex<Held>,
     changed: Notify,
@@ -53,19 +56,74 @@ struct Held {
 struct SourceState {
     /// Whether it can receive.
     able: bool,
-    /// Why it only probes, if it does.
-    probing: Option<Probing>,
+    /// How much it may receive, and why, when it last asked; and since when that is.
+    state: IntakeState,
+    since: Instant,
+    /// Whether this state was logged so that everybody sees it.
+    is_logged: bool,
     /// Systemic failures in a row.
     failures: u32,
     probe_at: Instant,
     backoff: Backoff,
 }
 
-/// Why nothing but probes is received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Probing {
+/// Everything behind the lines that has to take what they bring.
+#[derive(Debug, Default)]
+pub struct Downstream {
+    /// The health of each required sink, where alerts go to the sinks before they are final.
+    pub sinks: Vec<watch::Receiver<Health>>,
+    /// Whether the outbox is full, where there is one.
+    pub outbox_full: Option<watch::Receiver<bool>>,
+}
+
+/// How much a source may receive, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IntakeState {
+    /// As much as there is.
+    Open,
+    /// Nothing: the bytes in flight are at their bound.
+    BytesInFlight,
+    /// Probes: a required sink is down.
     SinkDown,
+    /// Probes: the outbox is full.
+    OutboxFull,
+    /// Probes: every object fails for a reason that may lie with the set-up.
     NothingReadable,
+}
+
+impl IntakeState {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Open, Self::BytesInFlight, Self::SinkDown, Self::OutboxFull, Self::NothingReadable];
+
+    /// A short name, from a closed set, for metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::BytesInFlight => "bytes-in-flight",
+            Self::SinkDown => "sink-down",
+            Self::OutboxFull => "outbox-full",
+            Self::NothingReadable => "nothing-readable",
+        }
+    }
+
+    /// The reason in words, and what it leads to.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Open => "receiving as usual",
+            Self::BytesInFlight => "the bound on bytes in flight is reached; nothing is received",
+            Self::SinkDown => "a required sink is down; only single messages are received",
+            Self::OutboxFull => "the outbox is full; only single messages are received",
+            Self::NothingReadable => "nothing can be read; only single messages are received",
+        }
+    }
+
+    /// Whether single messages are received, one after the other.
+    fn is_probing(self) -> bool {
+        matches!(self, Self::SinkDown | Self::OutboxFull | Self::NothingReadable)
+    }
 }
 
 /// The gate in front of one source; a cheap copy of the same one.
@@ -115,11 +173,11 @@ enum Kind {
 }
 
 impl Intake {
-    /// A gate with this bound on bytes; `sinks` are the required ones.
+    /// A gate with this bound on bytes, in front of lines that lead there.
     #[must_use]
-    pub fn new(most_bytes: usize, sinks: Vec<watch::Receiver<Health>>, metrics: Metrics) -> Self {
+    pub fn new(most_bytes: usize, downstream: Downstream, metrics: Metrics) -> Self {
         let held = Mutex::new(Held { bytes: 0, reserved: 0, sources: BTreeMap::new() });
-        Self(Arc::new(Inner { most_bytes, sinks, metrics, held, changed: Notify::new() }))
+        Self(Arc::new(Inner { most_bytes, downstream, metrics, held, changed: Notify::new() }))
     }
 
     /// The gate of the source of this name, which has yet to tell that it can receive.
@@ -127,12 +185,17 @@ impl Intake {
     pub fn source(&self, name: &str) -> Source {
         let state = SourceState {
             able: false,
-            probing: None,
+            state: IntakeState::Open,
+            since: Instant::now(),
+            is_logged: false,
             failures: 0,
             probe_at: Instant::now(),
             backoff: Backoff::new(FIRST_WAIT, MOST_WAIT),
         };
-        self.held().sources.insert(name.to_owned(), state);
+        let mut held = self.held();
+        held.sources.insert(name.to_owned(), state);
+        self.publish(&held);
+        drop(held);
         Source { intake: self.clone(), name: name.into() }
     }
 
@@ -158,8 +221,33 @@ impl Intake {
         !held.sources.is_empty() && held.sources.values().all(|source| source.able)
     }
 
-    fn is_sink_down(&self) -> bool {
-        self.0.sinks.iter().any(|sink| *sink.borrow() == Health::Down)
+    /// The states of all sources, each once.
+    #[must_use]
+    pub fn states(&self) -> BTreeSet<IntakeState> {
+        self.held().sources.values().map(|source| source.state).collect()
+    }
+
+    /// The state of a source after so many systemic failures in a row. Of several reasons the first cause counts: what
+    /// nobody takes stays in flight.
+    fn state_after(&self, failures: u32, bytes: usize) -> IntakeState {
+        let Downstream { sinks, outbox_full } = &self.0.downstream;
+        match () {
+            () if sinks.iter().any(|sink| *sink.borrow() == Health::Down) => IntakeState::SinkDown,
+            () if outbox_full.as_ref().is_some_and(|full| *full.borrow()) => IntakeState::OutboxFull,
+            () if failures >= FAILURES => IntakeState::NothingReadable,
+            () if bytes >= self.0.most_bytes => IntakeState::BytesInFlight,
+            () => IntakeState::Open,
+        }
+    }
+
+    /// Shows how many sources are in each state.
+    fn publish(&self, held: &Held) {
+        for state in IntakeState::ALL {
+            let sources = held.sources.values().filter(|source| source.state == state).count();
+            self.0.metrics.intake(state.name(), sources);
+        }
+        let stopped = held.sources.values().any(|source| source.state.is_probing());
+        self.0.metrics.intake_stopped(stopped);
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -206,45 +294,56 @@ impl Source {
     /// A permit, or when to ask again; without a time, once something has changed.
     fn permit_now(&self) -> Result<Permit, Option<Instant>> {
         let now = Instant::now();
-        let sink_down = self.intake.is_sink_down();
         let mut held = self.intake.held();
-        let full = held.bytes >= self.intake.0.most_bytes;
-        let state = self.state(&mut held);
-        let probing = match () {
-            () if sink_down => Some(Probing::SinkDown),
-            () if state.failures >= FAILURES => Some(Probing::NothingReadable),
-            () => None,
-        };
-        if state.probing != probing {
-            state.probing = probing;
-            match probing {
-                Some(Probing::SinkDown) => {
-                    state.probe_at = now + state.backoff.failed();
-                    warn!(source = &*self.name, "a required sink is down; only single messages are received");
-                }
-                Some(Probing::NothingReadable) => {
-                    state.probe_at = now + state.backoff.failed();
-                    warn!(source = &*self.name, "nothing can be read; only single messages are received");
-                }
-                None => {
-                    state.backoff.succeeded();
-                    info!(source = &*self.name, "receiving as usual again");
-                }
-            }
-            let stopped = held.sources.values().any(|source| source.probing.is_some());
-            self.intake.0.metrics.intake_stopped(stopped);
+        let bytes = held.bytes;
+        let source = self.state(&mut held);
+        let state = self.intake.state_after(source.failures, bytes);
+        if source.state != state {
+            self.enter(source, state, now);
+            self.intake.publish(&held);
         }
-        let state = self.state(&mut held);
-        match probing {
-            _ if full => Err(None),
-            None => Ok(Permit::Open),
-            Some(_) if state.probe_at <= now => {
-                state.probe_at = now + state.backoff.failed();
+        let source = self.state(&mut held);
+        match state {
+            IntakeState::Open => Ok(Permit::Open),
+            IntakeState::BytesInFlight => Err(self.lasting(source, now)),
+            _ if bytes >= self.intake.0.most_bytes => Err(Some(now + LOOK_EVERY)),
+            _ if source.probe_at <= now => {
+                source.probe_at = now + source.backoff.failed();
                 Ok(Permit::Probe)
             }
-            Some(Probing::SinkDown) => Err(Some(state.probe_at.min(now + LOOK_EVERY))),
-            Some(Probing::NothingReadable) => Err(Some(state.probe_at)),
+            IntakeState::NothingReadable => Err(Some(source.probe_at)),
+            IntakeState::SinkDown | IntakeState::OutboxFull => {
+                Err(Some(source.probe_at.min(now + LOOK_EVERY)))
+            }
         }
+    }
+
+    /// Goes over to another state. The waits between probes go on growing from one reason to the next.
+    fn enter(&self, source: &mut SourceState, state: IntakeState, now: Instant) {
+        let (name, was_logged) = (&*self.name, source.is_logged);
+        if state.is_probing() && !source.state.is_probing() {
+            source.probe_at = now + source.backoff.failed();
+        } else if !state.is_probing() {
+            source.backoff.succeeded();
+        }
+        (source.state, source.since, source.is_logged) = (state, now, state.is_probing());
+        if state.is_probing() {
+            warn!(source = name, state = state.name(), "{}", state.reason());
+        } else if was_logged && state == IntakeState::Open {
+            info!(source = name, "receiving as usual again");
+        } else {
+            // Every busy program comes and goes there.
+            debug!(source = name, state = state.name(), "{}", state.reason());
+        }
+    }
+
+    /// When to look again at a bound that is reached: once, to say that it lasts.
+    fn lasting(&self, source: &mut SourceState, now: Instant) -> Option<Instant> {
+        let lasts_from = source.since + LASTING;
+        if now >= lasts_from && !std::mem::replace(&mut source.is_logged, true) {
+            warn!(source = &*self.name, state = source.state.name(), "{}", source.state.reason());
+        }
+        (now < lasts_from).then_some(lasts_from)
     }
 
     /// Whether it can receive.
@@ -317,7 +416,7 @@ mod tests {
     use super::*;
 
     fn source(most_bytes: usize) -> Source {
-        Intake::new(most_bytes, Vec::new(), Metrics::default()).source("s")
+        Intake::new(most_bytes, Downstream::default(), Metrics::default()).source("s")
     }
 
     #[tokio::test]
@@ -380,16 +479,99 @@ mod tests {
         assert_eq!(source.permit().await, Permit::Open);
     }
 
+    /// The metric of each state that some source is in.
+    fn shown(metrics: &Metrics) -> Vec<String> {
+        let text = metrics.render();
+        let states = text.lines().filter_map(|line| line.strip_prefix("trailhound_intake{state=\""));
+        let current = states.filter(|line| !line.ends_with(" 0")).map(|line| line.replace("\"}", ""));
+        let stopped =
+            text.lines().filter(|line| *line == "trailhound_intake_stopped 1").map(|_| "stopped".to_owned());
+        current.chain(stopped).collect()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_required_sink_that_is_down_leaves_probes() {
-        let (sender, health) = watch::channel(Health::Down);
+    async fn each_reason_has_a_state_of_its_own() {
+        let (sink, health) = watch::channel(Health::Up);
+        let (outbox, full) = watch::channel(false);
         let metrics = Metrics::default();
-        let source = Intake::new(100, vec![health], metrics.clone()).source("s");
+        let downstream = Downstream { sinks: vec![health], outbox_full: Some(full) };
+        let intake = Intake::new(100, downstream, metrics.clone());
+        let source = intake.source("s");
+        let state = || intake.states().into_iter().collect::<Vec<_>>();
+        assert_eq!((state(), shown(&metrics)), (vec![IntakeState::Open], vec!["open 1".to_owned()]));
+
+        outbox.send_replace(true);
         assert_eq!(source.permit().await, Permit::Probe);
-        assert!(metrics.render().contains("trailhound_intake_stopped 1"));
-        sender.send_replace(Health::Up);
+        assert_eq!(
+            (state(), shown(&metrics)),
+            (vec![IntakeState::OutboxFull], vec!["outbox-full 1".into(), "stopped".into()])
+        );
+        // With a sink before the state there is no outbox; if there were, the sink would be why it is full.
+        sink.send_replace(Health::Down);
+        assert_eq!(source.permit().await, Permit::Probe);
+        assert_eq!(
+            (state(), shown(&metrics)),
+            (vec![IntakeState::SinkDown], vec!["sink-down 1".into(), "stopped".into()])
+        );
+        sink.send_replace(Health::Up);
+        outbox.send_replace(false);
         assert_eq!(source.permit().await, Permit::Open);
-        assert!(metrics.render().contains("trailhound_intake_stopped 0"));
+        assert_eq!((state(), shown(&metrics)), (vec![IntakeState::Open], vec!["open 1".to_owned()]));
+
+        (0..FAILURES).for_each(|_| source.fails());
+        assert_eq!(source.permit().await, Permit::Probe);
+        assert_eq!(
+            (state(), shown(&metrics)),
+            (vec![IntakeState::NothingReadable], vec!["nothing-readable 1".into(), "stopped".into()])
+        );
+        source.works();
+
+        let bytes = intake.hold(100);
+        assert!(tokio::time::timeout(LASTING * 3, source.permit()).await.is_err(), "not even a probe");
+        assert_eq!(
+            (state(), shown(&metrics)),
+            (vec![IntakeState::BytesInFlight], vec!["bytes-in-flight 1".to_owned()])
+        );
+        drop(bytes);
+        assert_eq!(source.permit().await, Permit::Open);
+        assert_eq!(shown(&metrics), ["open 1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_states_of_sources_add_up() {
+        let metrics = Metrics::default();
+        let intake = Intake::new(100, Downstream::default(), metrics.clone());
+        let (bad, _good) = (intake.source("bad"), intake.source("good"));
+        (0..FAILURES).for_each(|_| bad.fails());
+        assert_eq!(bad.permit().await, Permit::Probe);
+        assert_eq!(shown(&metrics), ["nothing-readable 1", "open 1", "stopped"]);
+        assert_eq!(intake.states().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_probed_while_the_bytes_are_at_their_bound() {
+        let (outbox, full) = watch::channel(true);
+        let downstream = Downstream { outbox_full: Some(full), ..Downstream::default() };
+        let intake = Intake::new(100, downstream, Metrics::default());
+        let source = intake.source("s");
+        let bytes = intake.hold(100);
+        assert!(tokio::time::timeout(MOST_WAIT * 2, source.permit()).await.is_err());
+        assert!(intake.states().contains(&IntakeState::OutboxFull), "the first cause is named");
+        drop(bytes);
+        assert_eq!(source.permit().await, Permit::Probe);
+        outbox.send_replace(false);
+        assert_eq!(source.permit().await, Permit::Open);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bound_that_is_reached_for_a_moment_is_not_warned_of() {
+        let source = source(100);
+        let _bytes = source.intake.hold(100);
+        let is_logged = || source.state(&mut source.intake.held()).is_logged;
+        assert!(tokio::time::timeout(LASTING / 2, source.permit()).await.is_err());
+        assert!(!is_logged());
+        assert!(tokio::time::timeout(LASTING, source.permit()).await.is_err());
+        assert!(is_logged());
     }
 
     #[test]

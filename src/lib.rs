@@ -59,7 +59,7 @@
 //! | folder | announce, fetch |
 //! | alert | event, sigma, detect, clock, metrics |
 //! | horizon | nothing |
-//! | state | alert, clock, detect, event, horizon, metrics, worker |
+//! | state | alert, announce, clock, detect, event, horizon, metrics, worker |
 //! | config | alert, decode, sigma |
 //! | intake | alert, announce, fetch, metrics |
 //! | worker | alert, decode, detect, event, fetch |
@@ -69,7 +69,7 @@
 //! | review | alert, decode, detect, event, fetch, folder, sigma |
 //! | watch | announce, clock, folder, intake, metrics, ration |
 //! | retry | announce, clock, intake, state |
-//! | aws | alert, announce, clock, config, fetch, intake, metrics |
+//! | aws | alert, announce, clock, config, fetch, intake, metrics, state |
 //! | admin | intake, ledger, metrics |
 //! | ration | nothing |
 //! | pipeline | alert, announce, clock, decode, detect, event, fetch, horizon, intake, metrics, ration, state, worker |

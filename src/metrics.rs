@@ -34,6 +34,7 @@ struct Inner {
     in_flight_bytes: IntGauge,
     in_flight_messages: IntGauge,
     intake_stopped: IntGauge,
+    intake: IntGaugeVec,
     in_flight: Mutex<BTreeMap<String, InFlight>>,
     evicted: IntCounterVec,
     evidence: IntCounterVec,
@@ -161,6 +162,7 @@ impl Default for Metrics {
                 "intake_stopped",
                 "Whether nothing is received because nothing would work.",
             ),
+            intake: gauges("intake", "Sources, by how much they may receive and why.", "state"),
             evicted: counter("evicted_total", "What was forgotten to stay within bounds.", &["store"]),
             evidence: counter(
                 "evidence_total",
@@ -368,6 +370,11 @@ impl Metrics {
         self.0.queue_oldest.set(oldest.as_secs_f64());
     }
 
+    /// How many sources are in a state of the intake.
+    pub fn intake(&self, state: &str, sources: usize) {
+        self.0.intake.with_label_values(&[state]).set(i64::try_from(sources).unwrap_or(i64::MAX));
+    }
+
     /// Whether the intake is stopped.
     pub fn intake_stopped(&self, stopped: bool) {
         self.0.intake_stopped.set(stopped.into());
@@ -430,6 +437,7 @@ mod tests {
         metrics.repeat("rule");
         metrics.delivery("sink", "taken");
         metrics.sink_up("sink", true);
+        metrics.intake("open", 1);
         metrics.stage("fetch", Duration::ZERO);
         metrics.evicted("alert-ids", 1);
         metrics.evidence("taken", 1);

@@ -5,6 +5,7 @@
 
 mod receipts;
 mod receiver;
+mod release;
 mod s3;
 mod sqs;
 
@@ -23,6 +24,10 @@ use crate::config::RoleConfig;
 
 /// The name of our sessions in other people's CloudTrail.
 const SESSION: &str = "trailhound";
+
+/// How long a try of a call may take, and the call with all its tries.
+const ATTEMPT: Duration = Duration::from_secs(40);
+const OPERATION: Duration = Duration::from_mins(2);
 
 /// Where clients come from: the SDK's chain, loaded once.
 #[derive(Debug, Clone)]
@@ -64,8 +69,8 @@ fn loader() -> ConfigLoader {
         .connect_timeout(Duration::from_secs(5))
         // Longer than a long poll of SQS.
         .read_timeout(Duration::from_secs(30))
-        .operation_attempt_timeout(Duration::from_secs(40))
-        .operation_timeout(Duration::from_mins(2))
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(OPERATION)
         .build();
     aws_config::defaults(BehaviorVersion::latest()).http_client(http).timeout_config(timeouts)
 }

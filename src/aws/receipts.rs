@@ -23,15 +23,18 @@ use super::describe;
 use super::sqs::Queue;
 use crate::announce::{Disposition, Token};
 use crate::metrics::InFlight;
+use crate::state::SourceHandles;
 
 /// Entries of one batch.
-const BATCH: usize = 10;
+pub(super) const BATCH: usize = 10;
 /// How long after a receive SQS takes a last change of visibility.
 const HANDLE_LIFE: Duration = Duration::from_hours(12);
 /// How long before that end a message is given back.
 const MARGIN: Duration = Duration::from_mins(1);
 /// How long deletes and changes are gathered.
 const GATHER: Duration = Duration::from_millis(100);
+/// The least time for a change to be answered.
+const SHORTEST_CHANGE: Duration = Duration::from_secs(5);
 /// Tries of a delete or a change.
 const MOST_TRIES: u32 = 8;
 /// The age of the oldest message is told at least this often.
@@ -48,6 +51,8 @@ pub(super) struct Hands {
     pub(super) settle: mpsc::UnboundedSender<(Token, Disposition)>,
     /// Messages that are held.
     pub(super) in_flight: watch::Receiver<usize>,
+    /// The number of the first message.
+    pub(super) next_token: Token,
 }
 
 /// A message that was received and is not settled.
@@ -58,6 +63,8 @@ pub(super) struct Held {
     pub(super) received: Instant,
     /// When it is time for the next heartbeat.
     pub(super) beat: Instant,
+    /// How often it was received by now.
+    pub(super) receives: u32,
     pub(super) sent_at: Option<Timestamp>,
 }
 
@@ -69,6 +76,13 @@ enum Due {
     Extend(Duration),
     /// Its 12 hours are over: give it back while that can still be done.
     GiveBack,
+}
+
+impl Call {
+    /// Makes a message visible at once.
+    pub(super) fn release(token: Token, handle: String) -> Self {
+        Self { kind: CallKind::Change(0), token, handle, outcome: None, tries: 0, due: Instant::now() }
+    }
 }
 
 impl Held {
@@ -86,7 +100,7 @@ impl Held {
 
 /// A delete or a change that is to go out.
 #[derive(Debug, Clone)]
-struct Call {
+pub(super) struct Call {
     kind: CallKind,
     token: Token,
     handle: String,
@@ -119,17 +133,24 @@ pub(super) struct Receipts {
     /// Messages whose end SQS has yet to confirm.
     settling: usize,
     in_flight: watch::Sender<usize>,
+    /// Where what is held is kept for the next start.
+    handles: Option<SourceHandles>,
     /// Cancelled when there is no more time: then all that is held is given back.
     abandon: CancellationToken,
 }
 
 impl Receipts {
     /// The receipts of a queue, and the hands into which they are given.
-    pub(super) fn new(queue: Queue, abandon: CancellationToken) -> (Self, Hands) {
+    pub(super) fn new(
+        queue: Queue,
+        handles: Option<SourceHandles>,
+        abandon: CancellationToken,
+    ) -> (Self, Hands) {
         let (held, in_flight) = watch::channel(0);
         // Both are bounded by the messages in flight.
         let (hold, holds) = mpsc::unbounded_channel();
         let (settle, settled) = mpsc::unbounded_channel();
+        let next_token = handles.as_ref().map_or(0, SourceHandles::next_token);
         let receipts = Self {
             queue,
             holds,
@@ -139,9 +160,10 @@ impl Receipts {
             calls: JoinSet::new(),
             settling: 0,
             in_flight: held,
+            handles,
             abandon,
         };
-        (receipts, Hands { hold, settle, in_flight })
+        (receipts, Hands { hold, settle, in_flight, next_token })
     }
 
     /// Runs until nothing can be received any more and all is settled, or until it has to give back the rest.
@@ -155,7 +177,7 @@ impl Receipts {
                 // Held before settled: a message is never settled before it is known.
                 biased;
                 held = self.holds.recv(), if receiving => match held {
-                    Some(held) => _ = self.held.insert(held.token, held),
+                    Some(held) => self.hold(held),
                     None => receiving = false,
                 },
                 Some((token, disposition)) = self.settlements.recv() => self.settle(token, disposition),
@@ -168,7 +190,7 @@ impl Receipts {
         // A receive that is open would take what is given back, so that the receiver ends first.
         let last_holds = async {
             while let Some(held) = self.holds.recv().await {
-                self.held.insert(held.token, held);
+                self.hold(held);
             }
         };
         if tokio::time::timeout(LAST_HOLDS, last_holds).await.is_err() {
@@ -206,6 +228,20 @@ impl Receipts {
         self.in_flight.send_replace(0);
     }
 
+    fn hold(&mut self, held: Held) {
+        if let Some(handles) = &self.handles {
+            handles.received(held.token, &held.handle, held.receives);
+        }
+        self.held.insert(held.token, held);
+    }
+
+    /// The handle of a message is of no use to the next start any more.
+    fn forget(&self, token: Token) {
+        if let Some(handles) = &self.handles {
+            handles.settled(token);
+        }
+    }
+
     fn settle(&mut self, token: Token, disposition: Disposition) {
         let Some(held) = self.held.remove(&token) else { return };
         let disposition = match disposition {
@@ -218,7 +254,10 @@ impl Receipts {
             Disposition::Ack => CallKind::Delete,
             Disposition::Retry(after) => CallKind::Change(seconds(after)),
             Disposition::Release => CallKind::Change(0),
-            Disposition::Leave => return self.queue.metrics.message(outcome),
+            Disposition::Leave => {
+                self.forget(token);
+                return self.queue.metrics.message(outcome);
+            }
         };
         self.settling += 1;
         let due = Instant::now() + GATHER;
@@ -229,6 +268,7 @@ impl Receipts {
     fn settled(&mut self, call: &Call, outcome: Option<&'static str>) {
         if let Some(outcome) = outcome.filter(|_| call.outcome.is_some()) {
             self.settling -= 1;
+            self.forget(call.token);
             self.queue.metrics.message(outcome);
         }
     }
@@ -277,11 +317,14 @@ impl Receipts {
 
     fn call(&mut self, calls: Vec<Call>, delete: bool) {
         let (client, url) = (self.queue.client.clone(), self.queue.url.clone());
+        // A heartbeat that hangs leaves time for another one before the message is visible again.
+        let most = (self.queue.visibility / 4).max(SHORTEST_CHANGE);
         self.calls.spawn(async move {
             let result = if delete {
                 delete_batch(&client, url, &calls).await
             } else {
-                change_batch(&client, url, &calls).await
+                let changed = tokio::time::timeout(most, change_batch(&client, url, &calls)).await;
+                changed.unwrap_or_else(|_| Err(format!("no answer within {most:?}")))
             };
             (calls, result)
         });
@@ -322,6 +365,7 @@ impl Receipts {
         // It was taken from us, or it is deleted already; it is heard of again if it is not.
         self.settled(&call, Some("lost"));
         if self.held.remove(&call.token).is_some() {
+            self.forget(call.token);
             self.queue.metrics.message("lost");
         }
     }
@@ -374,7 +418,7 @@ async fn delete_batch(
     request.send().await.map(|output| output.failed).map_err(|error| describe(&error))
 }
 
-async fn change_batch(
+pub(super) async fn change_batch(
     client: &Client,
     url: String,
     calls: &[Call],
@@ -422,7 +466,8 @@ mod tests {
     fn heartbeats_end_before_the_handle_does() {
         let visibility = Duration::from_mins(5);
         let received = Instant::now();
-        let held = |beat| Held { token: 0, handle: String::new(), received, beat, sent_at: None };
+        let held =
+            |beat| Held { token: 0, handle: String::new(), received, beat, receives: 1, sent_at: None };
         let after = |duration: Duration| held(received + visibility / 2).due(received + duration, visibility);
         assert_eq!(after(Duration::from_secs(149)), Due::Nothing);
         assert_eq!(after(Duration::from_secs(150)), Due::Extend(visibility));

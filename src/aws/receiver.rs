@@ -21,6 +21,9 @@ use crate::intake::{Permit, Source};
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// Time for a receive that is still open when the rest is given back.
 const LAST_RECEIVE: Duration = Duration::from_secs(2);
+/// How long a receive waits for messages while others are in flight: a receive that is open when the process is killed
+/// goes on at the queue and takes what is released.
+pub(super) const BUSY_WAIT: Duration = Duration::from_secs(1);
 /// Messages of one receive, and entries of one batch.
 const BATCH: usize = 10;
 /// Receives at once while messages keep coming.
@@ -48,8 +51,8 @@ impl Receiver {
         deliveries: mpsc::Sender<Delivery>,
         receipts: Hands,
     ) -> Self {
-        let Hands { hold, settle, in_flight } = receipts;
-        Self { queue, source, deliveries, hold, settle, in_flight, next_token: 0 }
+        let Hands { hold, settle, in_flight, next_token } = receipts;
+        Self { queue, source, deliveries, hold, settle, in_flight, next_token }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken, abandon: CancellationToken) {
@@ -57,6 +60,7 @@ impl Receiver {
         let wait = self.queue.wait;
         let mut polls = JoinSet::new();
         let mut receivers = 1;
+        let mut idle = true;
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         let mut resume_at = Instant::now();
         while !stop.is_cancelled() {
@@ -69,12 +73,16 @@ impl Receiver {
                             1
                         }
                     };
-                    polls.spawn(self.receive(most));
+                    // Nothing else is open then, and nothing in flight, so that no long receive outlives a crash
+                    // that leaves messages in flight.
+                    let wait = if idle && *self.in_flight.borrow() == 0 { wait } else { BUSY_WAIT };
+                    polls.spawn(self.receive(most, wait));
                 }
                 Some(received) = polls.join_next() => match received {
                     Ok(Ok(messages)) => {
                         backoff.succeeded();
                         self.source.able(true);
+                        idle = messages.is_empty() && polls.is_empty();
                         receivers = match messages.len() {
                             0 => 1,
                             BATCH => (receivers * 2).min(MOST_RECEIVERS),
@@ -123,14 +131,18 @@ impl Receiver {
         self.source.permit().await
     }
 
-    fn receive(&self, most: usize) -> impl Future<Output = Result<Vec<Message>, String>> + Send + use<> {
+    fn receive(
+        &self,
+        most: usize,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Vec<Message>, String>> + Send + use<> {
         let request = self
             .queue
             .client
             .receive_message()
             .queue_url(&self.queue.url)
             .max_number_of_messages(i32::try_from(most).unwrap_or(1))
-            .wait_time_seconds(seconds(self.queue.wait))
+            .wait_time_seconds(seconds(wait))
             .visibility_timeout(seconds(self.queue.visibility))
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
@@ -145,16 +157,12 @@ impl Receiver {
         let held: Vec<(Token, Message)> =
             messages.into_iter().filter_map(|message| Some((self.hold(&message)?, message))).collect();
         for (token, message) in held {
-            let attribute = |name| message.attributes()?.get(&name)?.parse::<i64>().ok();
             let body = message.body().unwrap_or_default();
             let delivery = Delivery {
                 announcement: announce::read(body),
                 size: body.len(),
-                receives: attribute(MessageSystemAttributeName::ApproximateReceiveCount)
-                    .and_then(|count| u32::try_from(count).ok())
-                    .unwrap_or(1),
-                sent_at: attribute(MessageSystemAttributeName::SentTimestamp)
-                    .and_then(|millis| Timestamp::from_millisecond(millis).ok()),
+                receives: receives(&message),
+                sent_at: sent_at(&message),
                 received_at: self.queue.clock.now(),
                 receipt: Receipt::new(token, self.settle.clone()),
             };
@@ -168,13 +176,16 @@ impl Receiver {
         let handle = message.receipt_handle()?.to_owned();
         let token = self.next_token;
         self.next_token += 1;
-        let sent_at = message
-            .attributes()
-            .and_then(|all| all.get(&MessageSystemAttributeName::SentTimestamp))
-            .and_then(|millis| Timestamp::from_millisecond(millis.parse().ok()?).ok());
         self.queue.metrics.message("received");
         let now = Instant::now();
-        let held = Held { token, handle, received: now, beat: now + self.queue.visibility / 2, sent_at };
+        let held = Held {
+            token,
+            handle,
+            received: now,
+            beat: now + self.queue.visibility / 2,
+            receives: receives(message),
+            sent_at: sent_at(message),
+        };
         self.hold.send(held).ok().map(|()| token)
     }
 
@@ -185,4 +196,19 @@ impl Receiver {
             }
         }
     }
+}
+
+/// How often a message was received by now, this time included.
+fn receives(message: &Message) -> u32 {
+    let count = attribute(message, &MessageSystemAttributeName::ApproximateReceiveCount);
+    count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1)
+}
+
+fn sent_at(message: &Message) -> Option<Timestamp> {
+    let millis = attribute(message, &MessageSystemAttributeName::SentTimestamp)?;
+    Timestamp::from_millisecond(millis).ok()
+}
+
+fn attribute(message: &Message, name: &MessageSystemAttributeName) -> Option<i64> {
+    message.attributes()?.get(name)?.parse().ok()
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::time::Duration;
 
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -13,13 +14,15 @@ use aws_sdk_s3::primitives::ByteStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::{Aws, describe};
+use super::{ATTEMPT, Aws, OPERATION, describe};
 use crate::announce::ObjectRef;
 use crate::config::QueueConfig;
 use crate::fetch::{Body, FetchError, Fetched, ObjectStore, Refusal, Room, WHOLE_LIMIT};
 
 /// How long the next bytes of an object may take.
 const STALL: Duration = Duration::from_secs(30);
+/// The least time for an answer to a GET, however short the visibility.
+const SHORTEST_ANSWER: Duration = Duration::from_secs(10);
 /// Times that a download is begun again after it broke off.
 const DOWNLOADS: u32 = 3;
 
@@ -45,8 +48,10 @@ impl Buckets {
         for bucket in &queue.buckets {
             let region = bucket.region.as_deref().or(region);
             let config = aws.config(region, bucket.role.as_ref()).await;
-            let client =
-                Client::from_conf(Builder::from(&config).force_path_style(aws.custom_endpoint).build());
+            let settings = Builder::from(&config)
+                .force_path_style(aws.custom_endpoint)
+                .timeout_config(answer_within(queue.visibility, config.timeout_config()));
+            let client = Client::from_conf(settings.build());
             let (owner, prefixes) = (bucket.owner.clone(), bucket.prefixes.clone());
             buckets.insert(bucket.name.clone(), Bucket { client, owner, prefixes });
         }
@@ -135,6 +140,14 @@ impl ObjectStore for Buckets {
     }
 }
 
+/// Time-outs of a GET until its bytes begin to come: no longer in all than its message stays hidden after a heartbeat,
+/// so that a store which does not answer is given up before others could have the message.
+fn answer_within(visibility: Duration, others: Option<&TimeoutConfig>) -> TimeoutConfig {
+    let most = visibility.clamp(SHORTEST_ANSWER, OPERATION);
+    let others = others.map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+    others.operation_timeout(most).operation_attempt_timeout(most.min(ATTEMPT)).build()
+}
+
 /// Writes to the end of a spool, which is made if there is none.
 fn append(spool: Option<File>, bytes: &[u8]) -> io::Result<File> {
     let mut spool = match spool {
@@ -171,5 +184,25 @@ fn classify(error: &SdkError<GetObjectError>) -> FetchError {
             FetchError::Denied(cause)
         }
         _ => FetchError::Unavailable(cause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_takes_no_longer_than_the_visibility() {
+        let seconds = |visibility| {
+            let others = TimeoutConfig::builder().read_timeout(STALL).build();
+            let timeouts = answer_within(Duration::from_secs(visibility), Some(&others));
+            assert_eq!(timeouts.read_timeout(), Some(STALL), "the others stay");
+            [timeouts.operation_timeout(), timeouts.operation_attempt_timeout()]
+                .map(|most| most.unwrap().as_secs())
+        };
+        let cases = [(2, [10, 10]), (30, [30, 30]), (60, [60, 40]), (300, [120, 40])];
+        for (visibility, expected) in cases {
+            assert_eq!(seconds(visibility), expected, "{visibility} s");
+        }
     }
 }

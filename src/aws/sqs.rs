@@ -12,15 +12,17 @@ use url::Url;
 
 use super::receipts::Receipts;
 use super::receiver::Receiver;
+use super::release::release;
 use super::{Aws, describe};
 use crate::announce::Delivery;
 use crate::clock::Clock;
 use crate::config::QueueConfig;
 use crate::intake::{Announcer, Source};
 use crate::metrics::Metrics;
+use crate::state::SourceHandles;
 
 /// A dead-letter queue that takes messages earlier hides what a few more tries would repair.
-const LOW_RECEIVE_COUNT: u64 = 5;
+pub(super) const LOW_RECEIVE_COUNT: u64 = 5;
 
 /// How long a receive waits for messages, at least and at most, in seconds.
 const WAIT: RangeInclusive<u64> = 1..=5;
@@ -35,6 +37,8 @@ pub struct Queue {
     pub(super) wait: Duration,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
+    /// What outlives the process of the messages in flight.
+    handles: Option<SourceHandles>,
 }
 
 /// Why a queue cannot be used.
@@ -51,7 +55,15 @@ impl Queue {
         let region = Self::region(config);
         let client = Client::new(&aws.config(region.as_deref(), config.role.as_ref()).await);
         let wait = Duration::from_secs(*WAIT.end());
-        Self { client, url: config.url.clone(), visibility: config.visibility, wait, metrics, clock }
+        Self {
+            client,
+            url: config.url.clone(),
+            visibility: config.visibility,
+            wait,
+            metrics,
+            clock,
+            handles: None,
+        }
     }
 
     /// The same queue, read with receives that end before so much time to drain does: what is given back while
@@ -60,6 +72,13 @@ impl Queue {
     pub fn draining_within(self, grace: Duration) -> Self {
         let wait = Duration::from_secs((grace.as_secs() / 2).clamp(*WAIT.start(), *WAIT.end()));
         Self { wait, ..self }
+    }
+
+    /// The same queue, whose messages in flight are kept with these handles: those of the process before this one
+    /// are made visible at once.
+    #[must_use]
+    pub fn keeping(self, handles: Option<SourceHandles>) -> Self {
+        Self { handles, ..self }
     }
 
     /// The region of a queue, as configured or as its URL tells: `sqs.REGION.amazonaws.com`, or the older
@@ -117,19 +136,24 @@ impl Queue {
 
 impl Announcer for Queue {
     async fn run(
-        self,
+        mut self,
         source: Source,
         deliveries: mpsc::Sender<Delivery>,
         stop: CancellationToken,
         abandon: CancellationToken,
     ) {
-        if let Some(Err(error)) = stop.run_until_cancelled(self.inspect()).await {
-            // The receiver goes on trying, and tells as long as it fails.
-            error!(%error, "the queue cannot be looked at");
-        }
-        let (receipts, hands) = Receipts::new(self.clone(), abandon.clone());
-        let receiver = Receiver::new(self, source, deliveries, hands);
-        tokio::join!(receiver.run(stop, abandon), receipts.run());
+        let handles = self.handles.take();
+        let released = stop.run_until_cancelled(release(self.clone(), handles.clone()));
+        let (receipts, hands) = Receipts::new(self.clone(), handles, abandon.clone());
+        let receiver = Receiver::new(self.clone(), source, deliveries, hands);
+        let received = async {
+            if let Some(Err(error)) = stop.run_until_cancelled(self.inspect()).await {
+                // The receiver goes on trying, and tells as long as it fails.
+                error!(%error, "the queue cannot be looked at");
+            }
+            receiver.run(stop.clone(), abandon).await;
+        };
+        tokio::join!(released, received, receipts.run());
     }
 }
 

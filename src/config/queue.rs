@@ -6,7 +6,7 @@ use url::Url;
 
 use super::reader::Reader;
 
-pub(super) const DEFAULT_VISIBILITY: Duration = Duration::from_mins(5);
+pub(super) const DEFAULT_VISIBILITY: Duration = Duration::from_mins(1);
 
 /// A queue and the buckets that it may announce.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::disk::{Disk, Objects, OpenError, Plan, Wanted, Written, failed};
+use super::handles::{HandleFile, Handles};
 use super::outbox::Outbox;
 use super::windows::meanings;
 use super::{Effects, End, Request, Settled, State, WindowLimits, Windows};
-use crate::alert::{Health, Outcome, Report, SenderHandle};
+use crate::alert::{Outcome, Report, SenderHandle};
 use crate::clock::Clock;
 use crate::horizon::Horizon;
 use crate::metrics::Metrics;
@@ -116,6 +117,13 @@ enum Next {
 }
 
 impl Opened {
+    /// The receipt handles of messages that the last process on this folder had in flight, as far as they belong to
+    /// these sources, and the owner of the file that keeps those to come.
+    #[must_use]
+    pub fn handles(&self, sources: &[String]) -> (Handles, HandleFile) {
+        Handles::open(self.disk.place(), sources)
+    }
+
     /// The owner of this state, who lets these sinks have the alerts; `reports` is where their senders report, and
     /// `most_bytes` how much may wait for a sink that is required.
     ///
@@ -161,10 +169,10 @@ impl Opened {
 }
 
 impl Committer {
-    /// Down while so much waits for a required sink that hardly anything may be received.
+    /// Whether so much waits for a required sink that hardly anything may be received.
     #[must_use]
-    pub fn room(&self) -> watch::Receiver<Health> {
-        self.outbox.room()
+    pub fn outbox_full(&self) -> watch::Receiver<bool> {
+        self.outbox.full()
     }
 
     /// Dead objects that somebody wants to be tried again, now and later.

@@ -13,6 +13,7 @@
 
 mod committer;
 mod disk;
+mod handles;
 mod keeper;
 mod outbox;
 mod seeding;
@@ -30,6 +31,7 @@ use crate::worker::Inspection;
 
 pub use committer::{Committer, Opened, open};
 pub use disk::{Dead, DeadKind, DeadObject, DoneObject, Graveyard, ObjectId, OpenError, WAIT, Wanted};
+pub use handles::{HandleFile, Handles, ReceiptHandle, SourceHandles};
 pub use keeper::Keeper;
 pub use seeding::Seeding;
 pub use windows::{WindowLimits, Windows};

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::disk::{Backlog, Disk, Queued};
-use crate::alert::{Alert, Health, SenderHandle};
+use crate::alert::{Alert, SenderHandle};
 use crate::metrics::Metrics;
 
 /// Alerts that a sender has at hand before it gets more, and their bytes.
@@ -19,8 +19,8 @@ pub(super) struct Outbox {
     lanes: Vec<Lane>,
     /// Bytes beyond which hardly anything is received.
     most_bytes: u64,
-    /// Down while that much waits for a sink that is required.
-    room: watch::Sender<Health>,
+    /// Whether that much waits for a sink that is required.
+    full: watch::Sender<bool>,
     metrics: Metrics,
 }
 
@@ -40,13 +40,13 @@ impl Outbox {
     /// An outbox for these sinks, in which nothing waits.
     pub(super) fn new(sinks: Vec<SenderHandle>, most_bytes: u64, metrics: Metrics) -> Self {
         let lane = |handle| Lane { handle, backlog: Backlog::default(), given: 0, full: false };
-        let (room, _) = watch::channel(Health::Up);
-        Self { lanes: sinks.into_iter().map(lane).collect(), most_bytes, room, metrics }
+        let (full, _) = watch::channel(false);
+        Self { lanes: sinks.into_iter().map(lane).collect(), most_bytes, full, metrics }
     }
 
-    /// Down while there is no room for more.
-    pub(super) fn room(&self) -> watch::Receiver<Health> {
-        self.room.subscribe()
+    /// Whether there is no room for more.
+    pub(super) fn full(&self) -> watch::Receiver<bool> {
+        self.full.subscribe()
     }
 
     /// The names of the sinks, by their position.
@@ -112,7 +112,7 @@ impl Outbox {
             let waiting = i64::try_from(lane.backlog.alerts).unwrap_or(i64::MAX);
             self.metrics.outbox(&lane.handle.settings.name, waiting);
         }
-        self.tell_room();
+        self.report_full();
         Ok(())
     }
 
@@ -121,21 +121,24 @@ impl Outbox {
         self.lanes.iter().for_each(|lane| lane.handle.finish());
     }
 
-    fn tell_room(&self) {
+    fn report_full(&self) {
         let required = self.lanes.iter().filter(|lane| lane.handle.settings.required);
-        let most = required.map(|lane| lane.backlog.bytes).max().unwrap_or_default();
+        let Some(most) = required.max_by_key(|lane| lane.backlog.bytes) else { return };
+        let (bytes, sink) = (most.backlog.bytes, most.handle.settings.name.as_str());
+        let before = *self.full.borrow();
         // A little room is not worth a change.
-        let (full, roomy) = (most >= self.most_bytes, most <= self.most_bytes / 10 * 9);
-        let before = *self.room.borrow();
-        if full && before == Health::Up {
+        let (full, roomy) = (bytes >= self.most_bytes, bytes <= self.most_bytes / 10 * 9);
+        if full && !before {
             warn!(
-                bytes = most,
-                "the outbox is full; only single messages are received until a sink has taken some of it"
+                sink,
+                bytes,
+                alerts = most.backlog.alerts,
+                "the outbox is full, as this sink has so much still to take"
             );
-            self.room.send_replace(Health::Down);
-        } else if roomy && before == Health::Down {
+            self.full.send_replace(true);
+        } else if roomy && before {
             info!("the outbox has room again");
-            self.room.send_replace(Health::Up);
+            self.full.send_replace(false);
         }
     }
 }

@@ -22,7 +22,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("folder", &["announce", "fetch"]),
     ("alert", &["event", "sigma", "detect", "clock", "metrics"]),
     ("horizon", &[]),
-    ("state", &["alert", "clock", "detect", "event", "horizon", "metrics", "worker"]),
+    ("state", &["alert", "announce", "clock", "detect", "event", "horizon", "metrics", "worker"]),
     ("config", &["alert", "decode", "sigma"]),
     ("intake", &["alert", "announce", "fetch", "metrics"]),
     ("worker", &["alert", "decode", "detect", "event", "fetch"]),
@@ -32,7 +32,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("review", &["alert", "decode", "detect", "event", "fetch", "folder", "sigma"]),
     ("watch", &["announce", "clock", "folder", "intake", "metrics", "ration"]),
     ("retry", &["announce", "clock", "intake", "state"]),
-    ("aws", &["alert", "announce", "clock", "config", "fetch", "intake", "metrics"]),
+    ("aws", &["alert", "announce", "clock", "config", "fetch", "intake", "metrics", "state"]),
     ("admin", &["intake", "ledger", "metrics"]),
     (
         "pipeline",

@@ -198,3 +198,42 @@ fn a_sink_that_never_answers_holds_up_nobody_else() {
         daemon.stop();
     });
 }
+
+#[test]
+fn a_full_outbox_is_no_sink_that_is_down() {
+    wait(async {
+        // The receiver takes its time, and everything.
+        let slow = || answer(200).after(Duration::from_secs(5));
+        let scene = Scene::new((0..40).map(|_| slow()).collect()).await;
+        let url = scene.receiver.url();
+        scene.configure(&format!(
+            "[[webhook]]\nname = \"siem\"\nurl = \"{url}\"\ntimeout = \"1m\"\n[limits]\noutbox = \"1KiB\"\n"
+        ));
+        let mut command = scene.command(&[], &scene.trail.stack.endpoint);
+        // Receives end soon, so that the next one asks whether it may.
+        command.env("TRAILHOUND_GRACE", "2s");
+        let mut daemon = Daemon::of(command);
+        scene.put(0..3).await;
+        daemon.says("the outbox is full; only single messages are received");
+        let metrics = scene.asks("/metrics").await.1;
+        for line in [
+            "trailhound_intake{state=\"outbox-full\"} 1\n",
+            "trailhound_intake{state=\"open\"} 0\n",
+            "trailhound_intake{state=\"sink-down\"} 0\n",
+            "trailhound_intake_stopped 1\n",
+            "trailhound_sink_up{sink=\"siem\"} 1\n",
+        ] {
+            assert!(metrics.contains(line), "{line} in {metrics}");
+        }
+        let ready = scene.asks("/readyz").await;
+        let detail = "ready\noutbox-full: the outbox is full; only single messages are received\n";
+        assert_eq!(ready, (200, detail.to_owned()));
+        daemon.says("receiving as usual again");
+        assert_eq!(scene.asks("/readyz").await, (200, "ready\n".to_owned()));
+        scene.settles(3, WITHIN).await;
+        daemon.stop();
+        let text = daemon.stderr();
+        assert!(text.contains("as this sink has so much still to take sink=\"siem\""), "{text}");
+        assert!(!text.contains("sink is down"), "{text}");
+    });
+}

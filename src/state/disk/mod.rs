@@ -11,6 +11,7 @@ mod schema;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -22,8 +23,9 @@ use crate::detect::Status;
 use crate::detect::windows::StoredRow;
 
 pub use dead::{Dead, DeadKind, DeadObject, Graveyard, Wanted};
+pub(super) use place::Place;
 pub use place::WAIT;
-use place::{Place, database};
+use place::database;
 pub(super) use plan::{Plan, Written};
 pub(super) use schema::failed;
 
@@ -163,7 +165,7 @@ pub struct DoneObject {
 pub(super) struct Disk {
     connection: Connection,
     path: PathBuf,
-    _place: Place,
+    place: Arc<Place>,
     /// Changes when another connection has written.
     seen: Option<i64>,
     /// The age of the state when something was first written, and since when that is.
@@ -191,10 +193,10 @@ impl Disk {
     /// # Errors
     /// It cannot be used; see [`OpenError`].
     pub(super) fn open(folder: &Path, wait: Duration) -> Result<Self, OpenError> {
-        let place = Place::take(folder, wait)?;
+        let place = Arc::new(Place::take(folder, wait)?);
         let path = place.database();
         let connection = schema::open(&path)?;
-        Ok(Self { connection, path, _place: place, seen: None, begun: None })
+        Ok(Self { connection, path, place, seen: None, begun: None })
     }
 
     /// Another connection to the same database, for looking up objects while commits are under way.
@@ -204,6 +206,11 @@ impl Disk {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder, which stays locked as long as anybody has it.
+    pub(super) fn place(&self) -> Arc<Place> {
+        Arc::clone(&self.place)
     }
 
     /// What each sink has still to take, by the names of sinks.

@@ -21,7 +21,7 @@ const NETWORK: [&str; 12] =
 
 /// A folder that is locked until this is dropped, or until the process ends in whatever way.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::state) struct Place {
     folder: PathBuf,
     _lock: File,
 }
@@ -31,7 +31,7 @@ impl Place {
     ///
     /// # Errors
     /// The folder cannot be made or written to, lies on a network file system, or stays locked.
-    pub(super) fn take(folder: &Path, wait: Duration) -> Result<Self, OpenError> {
+    pub(in crate::state) fn take(folder: &Path, wait: Duration) -> Result<Self, OpenError> {
         let refuse = |source| OpenError::Folder { folder: folder.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refuse)?;
         // What it holds is for nobody else: alerts tell who did what.
@@ -73,6 +73,11 @@ impl Place {
     /// The database in it.
     pub(super) fn database(&self) -> PathBuf {
         database(&self.folder)
+    }
+
+    /// The file in it with the receipt handles of messages in flight.
+    pub(in crate::state) fn in_flight(&self) -> PathBuf {
+        self.folder.join("in-flight")
     }
 }
 
