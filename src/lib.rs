@@ -22,7 +22,7 @@
 //! | [`folder`] | log files in the file system |
 //! | [`alert`] | the alert document, its id, sinks |
 //! | [`state`] | the commit: when effects are final, and what outlives the program; what is found over more than one event |
-//! | [`horizon`] | up to when events are no longer awaited |
+//! | [`horizon`] | how far the stream has come |
 //! | [`worker`] | one object in, its alerts out |
 //! | [`intake`] | whether more may be received |
 //! | [`pipeline`] | the line: one message in, one disposition |
@@ -58,7 +58,7 @@
 //! | fetch | announce |
 //! | folder | announce, fetch |
 //! | alert | event, sigma, detect, clock, metrics |
-//! | horizon | nothing |
+//! | horizon | detect |
 //! | state | alert, announce, clock, detect, event, horizon, metrics, worker |
 //! | config | alert, decode, sigma |
 //! | intake | alert, announce, fetch, metrics |
@@ -75,7 +75,7 @@
 //! | pipeline | alert, announce, clock, decode, detect, event, fetch, horizon, intake, metrics, ration, state, worker |
 //! | replay | alert, announce, decode, detect, event, fetch, folder, sigma, worker |
 //! | seed | detect, replay, state, worker |
-//! | daemon | admin, alert, aws, clock, config, fetch, folder, horizon, intake, ledger, metrics, pipeline, reload, replay, retry, rulebook, seed, sigma, state, watch, worker |
+//! | daemon | admin, alert, aws, clock, config, detect, fetch, folder, horizon, intake, ledger, metrics, pipeline, reload, replay, retry, rulebook, seed, sigma, state, watch, worker |
 //!
 //! # What always holds
 //!

@@ -386,7 +386,7 @@ impl Metrics {
     }
 
     /// What hits told detections over more than one event was `taken`, `duplicate`, `spent` because it told nothing new,
-    /// of an event with `no-group` or `no-value`, `too-late`, `without-room`; or it never came so far: `untimed`, as its
+    /// of an event with `no-group` or `no-value`, `without-room`; or it never came so far: `untimed`, as its
     /// event has no time, or `outdated`, as its detection was replaced meanwhile.
     pub fn evidence(&self, outcome: &str, count: u64) {
         self.0.evidence.with_label_values(&[outcome]).inc_by(count);

@@ -147,6 +147,7 @@ impl Worker {
         listener: &mut impl Listener,
     ) -> Examined {
         let Self { decoder, scratch, sieve } = self;
+        sieve.renew(detected_at);
         let mut tally = Tally::default();
         let mut origin = origin.clone();
         let mut visit = |item: Item<'_>| {
@@ -182,6 +183,7 @@ impl Worker {
         let mut tally = Tally { records: 1, ..Tally::default() };
         listener.record(record, origin);
         let Self { scratch, sieve, .. } = self;
+        sieve.renew(detected_at);
         let mut told = telling(inspection, origin, detected_at, sieve, listener);
         tally.count(inspection.detections.detect_alone(record, scratch, &mut told));
         tally

@@ -374,7 +374,7 @@ impl Receipts {
         call.tries += 1;
         if matches!(call.kind, CallKind::Beat(_)) {
             if let Some(held) = self.held.get_mut(&call.token) {
-                held.beat = Instant::now() + (self.queue.visibility / 16).min(Duration::from_secs(5));
+                held.beat = Instant::now() + (self.queue.visibility / 16).min(Duration::from_secs(1));
             }
         } else if call.tries < MOST_TRIES {
             call.due = Instant::now() + Duration::from_millis(200 << call.tries);

@@ -24,6 +24,9 @@ const LAST_RECEIVE: Duration = Duration::from_secs(2);
 /// How long a receive waits for messages while others are in flight: a receive that is open when the process is killed
 /// goes on at the queue and takes what is released.
 pub(super) const BUSY_WAIT: Duration = Duration::from_secs(1);
+/// How long a message is hidden by its receive; the first heartbeat hides it for the configured time. What a receive that
+/// outlives the process takes is visible again after this, and most messages are settled before that heartbeat.
+const FIRST_VISIBILITY: Duration = Duration::from_secs(6);
 /// Messages of one receive, and entries of one batch.
 const BATCH: usize = 10;
 /// Receives at once while messages keep coming.
@@ -143,7 +146,7 @@ impl Receiver {
             .queue_url(&self.queue.url)
             .max_number_of_messages(i32::try_from(most).unwrap_or(1))
             .wait_time_seconds(seconds(wait))
-            .visibility_timeout(seconds(self.queue.visibility))
+            .visibility_timeout(seconds(self.first_visibility()))
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
         async move {
@@ -182,11 +185,15 @@ impl Receiver {
             token,
             handle,
             received: now,
-            beat: now + self.queue.visibility / 2,
+            beat: now + self.first_visibility() / 2,
             receives: receives(message),
             sent_at: sent_at(message),
         };
         self.hold.send(held).ok().map(|()| token)
+    }
+
+    fn first_visibility(&self) -> Duration {
+        self.queue.visibility.min(FIRST_VISIBILITY)
     }
 
     fn give_back(&mut self, messages: Vec<Message>) {

@@ -21,7 +21,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("fetch", &["announce"]),
     ("folder", &["announce", "fetch"]),
     ("alert", &["event", "sigma", "detect", "clock", "metrics"]),
-    ("horizon", &[]),
+    ("horizon", &["detect"]),
     ("state", &["alert", "announce", "clock", "detect", "event", "horizon", "metrics", "worker"]),
     ("config", &["alert", "decode", "sigma"]),
     ("intake", &["alert", "announce", "fetch", "metrics"]),
@@ -46,8 +46,8 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
     (
         "daemon",
         &[
-            "admin", "alert", "aws", "clock", "config", "fetch", "folder", "horizon", "intake", "ledger",
-            "metrics", "pipeline", "reload", "replay", "retry", "rulebook", "seed", "sigma", "state",
+            "admin", "alert", "aws", "clock", "config", "detect", "fetch", "folder", "horizon", "intake",
+            "ledger", "metrics", "pipeline", "reload", "replay", "retry", "rulebook", "seed", "sigma", "state",
             "watch", "worker",
         ],
     ),

@@ -160,6 +160,7 @@ fn altered_pack() -> tempfile::TempDir {
     for (number, path) in rules.enumerate() {
         let text = fs::read_to_string(&path).unwrap();
         let text = match number % 4 {
+            _ if path.ends_with("signin/root-console-login.yml") => continue,
             0 => continue,
             1 => text,
             2 => text.replace("level: ", "level: informational # "),

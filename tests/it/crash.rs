@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::queue::s3_record;
 use crate::support::ministack::{Trail, ministack};
 use crate::support::receiver::{Receiver, answer};
+use crate::support::wall_clock::WallClock;
 use crate::support::{self, Daemon, create_user, eventually, gzip, log, user_rule, wait};
 
 /// Deliveries that may be under way, or have ended and are not noted yet, when the daemon dies: as the README says.
@@ -78,10 +79,26 @@ struct Plan {
     /// By which signal the daemons end.
     signal: &'static str,
     daemons: usize,
+    /// Over how many years the events are spread, as the last of them come.
+    years: usize,
+    /// Whether the latest event comes first; else it comes last.
+    latest_first: bool,
     /// How many of a hundred deliveries the receiver fails.
     failures: u8,
     rules: &'static str,
 }
+
+/// A short run without any disturbance.
+const PLAN: Plan = Plan {
+    objects: 60,
+    deaths: 0,
+    signal: "KILL",
+    daemons: 1,
+    years: 1,
+    latest_first: false,
+    failures: 0,
+    rules: RULES,
+};
 
 /// How many deaths this run shall have, if it is a long one.
 fn deaths(short: usize, long: fn(usize) -> usize) -> (usize, usize) {
@@ -89,10 +106,11 @@ fn deaths(short: usize, long: fn(usize) -> usize) -> (usize, usize) {
     wanted.map_or((60, short), |wanted| (500, long(wanted)))
 }
 
-/// A log file whose events lie within one hour, far from the order of files.
-fn object(number: usize, objects: usize) -> Vec<u8> {
+/// A log file whose events lie within one hour of one of the years, far from the order of files.
+fn object(number: usize, Plan { objects, years, .. }: Plan) -> Vec<u8> {
     let event = |index: usize| {
         let turn = (number * 7919 + index * 104_729) % (objects * 6);
+        let year = 2026 - turn / 7 % years;
         let (minute, second) = (turn * 50 / (objects * 6), turn % 60);
         let user = format!("user-{}", if turn.is_multiple_of(5) { turn / 5 } else { turn / 5 % 6 });
         let more = match turn % 5 {
@@ -102,7 +120,7 @@ fn object(number: usize, objects: usize) -> Vec<u8> {
             _ => format!(r#""eventName":"RunInstances","awsRegion":"region-{}""#, turn % 7),
         };
         format!(
-            r#"{{"eventTime":"2026-03-01T10:{minute:02}:{second:02}Z","eventID":"{number}-{index}","recipientAccountId":"111122223333","userIdentity":{{"type":"IAMUser","userName":"{user}"}},{more}}}"#
+            r#"{{"eventTime":"{year}-03-01T10:{minute:02}:{second:02}Z","eventID":"{number}-{index}","recipientAccountId":"111122223333","userIdentity":{{"type":"IAMUser","userName":"{user}"}},{more}}}"#
         )
     };
     gzip(&log(&(0..6).map(event).collect::<Vec<_>>()))
@@ -114,6 +132,9 @@ fn last_object() -> Vec<u8> {
     gzip(&log(&[event.to_owned()]))
 }
 
+/// Where the event of another day lies.
+const LAST: &str = "AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/03/last.json.gz";
+
 fn key(number: usize) -> String {
     format!("AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/01/object-{number:04}.json.gz")
 }
@@ -122,7 +143,7 @@ fn key(number: usize) -> String {
 fn expected(plan: Plan, rules: &str) -> BTreeSet<String> {
     let folder = tempfile::tempdir().unwrap();
     for number in 0..plan.objects {
-        fs::write(folder.path().join(format!("{number}.json.gz")), object(number, plan.objects)).unwrap();
+        fs::write(folder.path().join(format!("{number}.json.gz")), object(number, plan)).unwrap();
     }
     fs::write(folder.path().join("last.json.gz"), last_object()).unwrap();
     let replayed = support::run([
@@ -145,17 +166,23 @@ fn expected(plan: Plan, rules: &str) -> BTreeSet<String> {
 }
 
 /// A daemon with a state of its own; what the one before it held comes back soon.
-fn start(trail: &Trail, receiver: &Receiver, rules: &str, state: &str) -> (Daemon, tempfile::TempDir) {
+fn start(
+    (trail, receiver, clock): (&Trail, &Receiver, &WallClock),
+    rules: &str,
+    state: &str,
+) -> (Daemon, tempfile::TempDir) {
     let config = "[[queue]]\nurl = \"{queue}\"\nvisibility = \"3s\"\nbuckets = [{ name = \"{bucket}\" }]\n";
     let webhook = receiver.url();
     let args = ["--no-default-detections", "--detections", rules, "--webhook", &webhook, "--state", state];
-    trail.daemon_with(config, &args)
+    let variables = clock.variables();
+    let variables = variables.each_ref().map(|(name, value)| (name.as_str(), value.as_str()));
+    trail.daemon_in(config, &args, &variables)
 }
 
 /// What of an alert may differ from one delivery to the next.
 fn lasting(body: &Value) -> Value {
     let mut body = body.clone();
-    for key in ["detected_at", "origin", "revision"] {
+    for key in ["detected_at", "late_by", "origin", "revision"] {
         body.as_object_mut().unwrap().remove(key);
     }
     for event in body["events"].as_array_mut().into_iter().flatten() {
@@ -167,7 +194,7 @@ fn lasting(body: &Value) -> Value {
 /// Puts the objects one by one over the time of the run; some of them are announced twice.
 async fn put(trail: &Trail, plan: Plan, pause: Duration) {
     for number in 0..plan.objects {
-        trail.put(&key(number), object(number, plan.objects)).await;
+        trail.put(&key(number), object(number, plan)).await;
         if number.is_multiple_of(7) {
             trail.send(&json!({"Records": [s3_record(&trail.name, &key(number / 2))]}).to_string()).await;
         }
@@ -188,7 +215,12 @@ async fn carry_out(plan: Plan) -> usize {
     let state = tempfile::tempdir().unwrap();
     let states: Vec<String> =
         (0..plan.daemons).map(|daemon| support::path_in(&state, &daemon.to_string())).collect();
-    let mut daemons: Vec<_> = states.iter().map(|state| start(&trail, &receiver, rules, state)).collect();
+    let clock = WallClock::new();
+    let around = (&trail, &receiver, &clock);
+    let mut daemons: Vec<_> = states.iter().map(|state| start(around, rules, state)).collect();
+    if plan.latest_first {
+        trail.put(LAST, last_object()).await;
+    }
 
     let mut random = fastrand::Rng::with_seed(7);
     let life = Duration::from_millis(700);
@@ -199,13 +231,22 @@ async fn carry_out(plan: Plan) -> usize {
             let turn = death % plan.daemons;
             daemons[turn].0.signal(plan.signal);
             daemons[turn].0.ended();
-            daemons[turn] = start(&trail, &receiver, rules, &states[turn]);
+            daemons[turn] = start(around, rules, &states[turn]);
         }
     };
     tokio::join!(put(&trail, plan, pause), disturb);
     trail.drained().await;
     receiver.moody(0, answer(500), Duration::ZERO);
-    trail.put("AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/03/last.json.gz", last_object()).await;
+    if !plan.latest_first {
+        trail.put(LAST, last_object()).await;
+    }
+    trail.drained().await;
+    // What more evidence could undo is settled when its window was idle for the lateness.
+    clock.set_forward(2);
+    for ((daemon, _), state) in daemons.iter_mut().zip(&states) {
+        assert_eq!(daemon.stop().code(), Some(143), "{}", daemon.stderr());
+        (*daemon, _) = start(around, rules, state);
+    }
 
     let received = || {
         let taken = receiver.requests().into_iter().filter(|request| request.status == 200);
@@ -244,29 +285,39 @@ async fn carry_out(plan: Plan) -> usize {
 #[test]
 fn a_daemon_that_is_killed_loses_nothing() {
     let (objects, deaths) = deaths(6, |deaths| deaths);
-    let plan = Plan { objects, deaths, signal: "KILL", daemons: 1, failures: 0, rules: RULES };
+    let plan = Plan { objects, deaths, signal: "KILL", daemons: 1, failures: 0, rules: RULES, ..PLAN };
     let again = wait(carry_out(plan));
     assert!(again <= deaths * UNNOTED, "{again} came again");
 }
 
 #[test]
+fn an_archive_of_many_years_raises_what_a_replay_of_it_raises() {
+    let (objects, deaths) = deaths(3, |deaths| deaths / 20);
+    for latest_first in [true, false] {
+        let plan = Plan { objects, deaths, years: 8, latest_first, ..PLAN };
+        let again = wait(carry_out(plan));
+        assert!(again <= deaths * UNNOTED, "{again} came again");
+    }
+}
+
+#[test]
 fn a_daemon_that_is_restarted_doubles_nothing() {
     let (objects, deaths) = deaths(3, |deaths| deaths / 4);
-    let plan = Plan { objects, deaths, signal: "TERM", daemons: 1, failures: 0, rules: RULES };
+    let plan = Plan { objects, deaths, signal: "TERM", daemons: 1, failures: 0, rules: RULES, ..PLAN };
     assert_eq!(wait(carry_out(plan)), 0);
 }
 
 #[test]
 fn two_daemons_share_a_queue_and_die_in_turns() {
     let (objects, deaths) = deaths(4, |deaths| deaths / 2);
-    let plan = Plan { objects, deaths, signal: "KILL", daemons: 2, failures: 0, rules: single_rules() };
+    let plan = Plan { objects, deaths, signal: "KILL", daemons: 2, failures: 0, rules: single_rules(), ..PLAN };
     wait(carry_out(plan));
 }
 
 #[test]
 fn a_receiver_that_fails_half_of_the_time_gets_everything() {
     let (objects, deaths) = deaths(3, |deaths| deaths / 4);
-    let plan = Plan { objects, deaths, signal: "KILL", daemons: 1, failures: 50, rules: RULES };
+    let plan = Plan { objects, deaths, signal: "KILL", daemons: 1, failures: 50, rules: RULES, ..PLAN };
     wait(carry_out(plan));
 }
 

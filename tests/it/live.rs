@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::support::ministack::ministack;
+use crate::support::wall_clock::WallClock;
 use crate::support::{self, Daemon, alerts, eventually, gzip, ids, log, wait};
 
 /// Failed sign-ins, five within ten minutes by one user or fewer than two in an hour; refused calls, once an hour; a
@@ -82,6 +83,7 @@ fn deleted(time: &str) -> String {
 struct Fixture {
     folder: tempfile::TempDir,
     daemon: Daemon,
+    clock: WallClock,
 }
 
 impl Fixture {
@@ -92,16 +94,19 @@ impl Fixture {
         fs::write(path("rules/rules.yml"), RULES).unwrap();
         files.iter().for_each(|(name, bytes)| fs::write(path(name), bytes).unwrap());
         let config = format!(
-            "lateness = \"1m\"\n[[file]]\npath = '{}'\n[[file]]\npath = '{}'\nupdates = true\n",
+            "lateness = \"30m\"\n[[file]]\npath = '{}'\n[[file]]\npath = '{}'\nupdates = true\n",
             path("plain"),
             path("updated")
         );
         fs::write(path("t.toml"), config).unwrap();
         let (logs, rules, config) = (path("logs"), path("rules"), path("t.toml"));
         let all = ["-c", &config, "--watch", &logs, "--no-default-detections", "--detections", &rules];
-        let mut daemon = Daemon::start(&[&all, args].concat(), &[]);
+        let clock = WallClock::new();
+        let variables = clock.variables();
+        let variables = variables.each_ref().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut daemon = Daemon::start(&[&all, args].concat(), &variables);
         daemon.says("watching a folder");
-        Self { folder, daemon }
+        Self { folder, daemon, clock }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -158,6 +163,8 @@ fn windows_over_several_files_are_told_at_once_and_counted_to_their_end() {
     assert!(brute_force["detected_at"].is_string());
 
     fixture.write("c.json.gz", &[deleted("13:00")]);
+    fixture.tells("plain", &[&at_once[..], &[("key", 1, 0)]].concat());
+    fixture.clock.set_forward(1);
     let all = [("refused", 1, 1), ("brute-force", 1, 5), ("key", 1, 0), ("lonely", 1, 1)];
     fixture.tells("plain", &all);
     fixture.tells(
@@ -176,6 +183,7 @@ fn time_goes_on_where_nothing_is_hit() {
     fixture.write("a.json.gz", &failures);
     fixture.tells("updated", &[("brute-force", 1, 5)]);
     fixture.write("b.json.gz", &[record("13:00", "ann", r#""eventName":"ListBuckets""#)]);
+    fixture.clock.set_forward(1);
     let told = [("brute-force", 1, 5), ("brute-force", 2, 6), ("lonely", 1, 1), ("lonely", 2, 6)];
     fixture.tells("updated", &told);
     fixture.daemon.stop();
@@ -199,6 +207,9 @@ fn an_archive_raises_what_a_replay_of_it_raises() {
     let mut fixture = Fixture::start(&files, &[]);
     let expected = fixture.replayed();
     assert!(expected.len() > 30, "{expected:?}");
+    let at_once = |alert: &Value| alert["rule"]["id"] == "key";
+    eventually("the last file", || fixture.alerts("plain").iter().any(at_once).then_some(()));
+    fixture.clock.set_forward(1);
     eventually("the alerts of a replay", || (ids(&fixture.alerts("plain")) == expected).then_some(()));
     fixture.daemon.stop();
     assert_eq!(fixture.alerts("plain").len(), expected.len(), "an alert came twice");

@@ -71,7 +71,7 @@ pub(super) struct Held {
     pub(super) values: Values,
     pub(super) event: EventHash,
     pub(super) excerpt: Option<Arc<str>>,
-    /// When something about it last came.
+    /// When something about it last came late; long ago if nothing did.
     pub(super) touched: Ingested,
 }
 

@@ -149,18 +149,18 @@ impl FirstSights {
             return;
         }
         let Arrival { values, row, excerpt, .. } = arrival;
-        let held = Held { values, event: row.event, excerpt, touched: turn.clock.now };
-        let is_known = turn.clock.before >= learnt.max(sight.period);
         // What comes late may come with what makes it old.
-        let is_late = time < turn.clock.before && !turn.clock.is_settled(turn.clock.now);
-        if has_begun && is_known && !is_late {
+        let touched = if time < turn.clock.before { turn.clock.now } else { Ingested::LONG_AGO };
+        let held = Held { values, event: row.event, excerpt, touched };
+        let is_known = turn.clock.before >= learnt.max(sight.period);
+        if has_begun && is_known && turn.clock.is_settled(touched) {
             output.findings.push(finding(sight, time, held, turn, SignedDuration::ZERO));
             return;
         }
         let key = Key::Held(sight.period, sight.hash);
         output.journal.write(&turn.ask.detection, key, || held.bytes());
         self.held.insert((sight.period, sight.hash), held);
-        self.due = (Moment::DAWN, self.due.1.min(turn.clock.settles(turn.clock.now)));
+        self.due = (Moment::DAWN, self.due.1.min(turn.clock.settles(touched)));
         if self.held.len() > output.bounds.held {
             self.evict(turn, output);
         }

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Weak};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::ask::What;
 use super::evidence::{EventHash, Evidence, Fact, Values};
 use super::feed::Feeds;
@@ -17,6 +19,9 @@ use crate::detect::memo::{Memo, Remembered};
 /// How many earliest times a sieve remembers; then it begins anew and lets more through, which harms nothing.
 const REMEMBERED: usize = 1 << 18;
 
+/// How long it remembers in the time of a clock: less than any window is kept.
+const RENEWED: SignedDuration = SignedDuration::from_secs(30);
+
 /// The earliest evidence that a worker has let through.
 #[derive(Debug, Default)]
 pub struct Sieve {
@@ -26,9 +31,21 @@ pub struct Sieve {
     hashes: Memo<Hash>,
     /// The feeds that all of it is about.
     feeds: Weak<Feeds>,
+    /// Since when, where there is a clock.
+    since: Option<Timestamp>,
 }
 
 impl Sieve {
+    /// Begins anew now and then: an engine forgets what was not seen for a while, and must hear of it again.
+    pub fn renew(&mut self, now: Option<Timestamp>) {
+        let Some(now) = now else { return };
+        let is_over = |since: Timestamp| now.duration_since(since).abs() >= RENEWED;
+        if self.since.is_none_or(is_over) {
+            self.since = Some(now);
+            self.earliest.clear();
+        }
+    }
+
     /// Marks the facts that cannot matter any more as [`Fact::Spent`]; whether any fact is left.
     pub fn lets_through(&mut self, feeds: &Arc<Feeds>, evidence: &mut Evidence) -> bool {
         if !std::ptr::eq(self.feeds.as_ptr(), Arc::as_ptr(feeds)) {

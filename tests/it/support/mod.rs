@@ -6,6 +6,7 @@ pub mod receiver;
 pub mod scene;
 pub mod server;
 pub mod tls;
+pub mod wall_clock;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -9,7 +9,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What is installed, together.
-const PACKAGES: [&str; 3] = ["ministack==1.5.33", "awscli==1.46.3", "microburst==0.10.0"];
+const PACKAGES: [&str; 4] =
+    ["ministack==1.5.33", "awscli==1.46.3", "microburst==0.10.0", "libfaketime==3.0.1"];
 const WATCHER: &str = "
 import subprocess, sys
 server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
