@@ -6,7 +6,6 @@ use std::future::Future;
 use std::io::Read;
 use std::time::Duration;
 
-
 use crate::announce::ObjectRef;
 
 /// Stored bytes up to which an object is held in memory: 32 MiB. Larger ones are streams.

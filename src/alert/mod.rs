@@ -292,11 +292,19 @@ trailhound: {summary: '{actor.name} created {target.name}', response: Ask.}
 
     #[test]
     fn what_comes_later_than_usual_says_by_how_much() {
-        let cases = [(None, None), (Some("2026-03-01T10:15:00Z"), None), (Some("2026-03-05T10:15:07Z"), Some(4 * 86_400 + 7))];
+        let cases = [
+            (None, None),
+            (Some("2026-03-01T10:15:00Z"), None),
+            (Some("2026-03-05T10:15:07Z"), Some(4 * 86_400 + 7)),
+        ];
         for (detected_at, expected) in cases {
             let alert = alerts(RECORD, detected_at).remove(0);
             let document: serde_json::Value = serde_json::from_str(&alert.document).unwrap();
-            assert_eq!((alert.late_by, document["late_by"].as_i64()), (expected, expected), "{detected_at:?}");
+            assert_eq!(
+                (alert.late_by, document["late_by"].as_i64()),
+                (expected, expected),
+                "{detected_at:?}"
+            );
         }
         let untimed = RECORD.replace("\"eventTime\":\"2026-03-01T10:00:00Z\",", "");
         assert_eq!(alerts(&untimed, Some("2026-03-05T10:15:07Z"))[0].late_by, None);

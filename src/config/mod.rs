@@ -115,7 +115,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { in_flight: 256 << 20, inflated: 512 << 20, record: 4 << 20, outbox: 1 << 30, windows: 512 << 20 }
+        Self {
+            in_flight: 256 << 20,
+            inflated: 512 << 20,
+            record: 4 << 20,
+            outbox: 1 << 30,
+            windows: 512 << 20,
+        }
     }
 }
 

@@ -68,11 +68,10 @@ fn a_full_file_is_read() {
     assert_eq!(config.sinks.len(), 3);
     assert_eq!(config.sinks[0].min_level, Level::Medium);
     assert!(!config.sinks[1].required && config.sinks[1].updates && !config.sinks[0].updates);
-    assert_eq!(config.windows, WindowConfig {
-        lateness: Duration::from_mins(20),
-        idle: Duration::from_hours(48),
-        forget: true
-    });
+    assert_eq!(
+        config.windows,
+        WindowConfig { lateness: Duration::from_mins(20), idle: Duration::from_hours(48), forget: true }
+    );
     assert_eq!(config.limits, Limits { in_flight: 64 << 20, ..Limits::default() });
     assert_eq!(config.grace, Duration::from_secs(10));
     assert_eq!(config.undecided, Undecided { level: Some(Level::Low), deliver: false });

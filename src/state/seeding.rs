@@ -41,7 +41,8 @@ impl Seeding {
         let (rows, _) = restored.map_err(|source| failed(disk.path(), source))?;
         // What an archive has is sorted, and most of it is older than any window that goes on.
         let sorted = WindowLimits { idle: Idle::SORTED, ..limits };
-        let windows = Windows::restored(inspection, rows, sorted, Horizon::new(limits.idle.settle), Metrics::default());
+        let windows =
+            Windows::restored(inspection, rows, sorted, Horizon::new(limits.idle.settle), Metrics::default());
         Ok(Self { disk, windows, alerts: Vec::new(), clock })
     }
 

@@ -47,7 +47,12 @@ pub struct WindowLimits {
 impl Windows {
     /// The windows of these detections, which have seen nothing.
     #[must_use]
-    pub fn new(inspection: Arc<Inspection>, limits: WindowLimits, horizon: Horizon, metrics: Metrics) -> Self {
+    pub fn new(
+        inspection: Arc<Inspection>,
+        limits: WindowLimits,
+        horizon: Horizon,
+        metrics: Metrics,
+    ) -> Self {
         let engine = Engine::new(Arc::clone(inspection.detections.feeds()), limits.idle, Journaling::Off);
         Self::with(engine.within(limits.bytes), inspection, horizon, metrics)
     }
@@ -164,7 +169,11 @@ impl Windows {
             self.warned = Some(Instant::now());
             let [groups, rows, sights, values, excerpts] = self.counted.evictions().map(|(_, count)| count);
             warn!(
-                groups, rows, sights, values, excerpts,
+                groups,
+                rows,
+                sights,
+                values,
+                excerpts,
                 "windows were dropped before their time, because they take up more than `limits.windows` allows; \
                  alerts over more than one event may be missing"
             );

@@ -47,8 +47,8 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
         "daemon",
         &[
             "admin", "alert", "aws", "clock", "config", "detect", "fetch", "folder", "horizon", "intake",
-            "ledger", "metrics", "pipeline", "reload", "replay", "retry", "rulebook", "seed", "sigma", "state",
-            "watch", "worker",
+            "ledger", "metrics", "pipeline", "reload", "replay", "retry", "rulebook", "seed", "sigma",
+            "state", "watch", "worker",
         ],
     ),
 ];

@@ -243,9 +243,9 @@ async fn carry_out(plan: Plan) -> usize {
     trail.drained().await;
     // What more evidence could undo is settled when its window was idle for the lateness.
     clock.set_forward(2);
-    for ((daemon, _), state) in daemons.iter_mut().zip(&states) {
-        assert_eq!(daemon.stop().code(), Some(143), "{}", daemon.stderr());
-        (*daemon, _) = start(around, rules, state);
+    for (daemon, state) in daemons.iter_mut().zip(&states) {
+        assert_eq!(daemon.0.stop().code(), Some(143), "{}", daemon.0.stderr());
+        *daemon = start(around, rules, state);
     }
 
     let received = || {
@@ -310,7 +310,8 @@ fn a_daemon_that_is_restarted_doubles_nothing() {
 #[test]
 fn two_daemons_share_a_queue_and_die_in_turns() {
     let (objects, deaths) = deaths(4, |deaths| deaths / 2);
-    let plan = Plan { objects, deaths, signal: "KILL", daemons: 2, failures: 0, rules: single_rules(), ..PLAN };
+    let plan =
+        Plan { objects, deaths, signal: "KILL", daemons: 2, failures: 0, rules: single_rules(), ..PLAN };
     wait(carry_out(plan));
 }
 

@@ -465,8 +465,7 @@ impl Group {
         for at in 0..self.periods.len() {
             let Period { start, first, .. } = self.periods[at];
             let end = start.plus(owner.ask.period).previous();
-            self.periods[at].touched =
-                latest(&self.rows[self.window(first.minus(owner.window.span), end)]);
+            self.periods[at].touched = latest(&self.rows[self.window(first.minus(owner.window.span), end)]);
         }
         for row in &mut self.rows {
             // Older versions wrote only that there is a row.

@@ -119,8 +119,7 @@ impl FirstSights {
     /// Whether the detection's first event is certain: the watermark has passed it, and none came before it for as long as
     /// windows are left alone before they are settled.
     fn has_begun(&self, watermark: Moment, turn: Turn<'_>) -> bool {
-        self.origin
-            .is_some_and(|(origin, since)| origin <= watermark && turn.clock.is_settled(since))
+        self.origin.is_some_and(|(origin, since)| origin <= watermark && turn.clock.is_settled(since))
     }
 
     fn learnt(&self, turn: Turn<'_>) -> Moment {

@@ -71,7 +71,8 @@ impl Windows {
         let news = sift(&group, arrivals, owner, output);
         // Who sees the firing points may have forgotten what comes again here.
         let is_seen = !turn.window.links.is_empty();
-        let stirred = if is_seen { arrivals.iter().map(|arrival| arrival.row).collect() } else { news.clone() };
+        let stirred =
+            if is_seen { arrivals.iter().map(|arrival| arrival.row).collect() } else { news.clone() };
         if !stirred.is_empty() {
             if !is_known {
                 group.values = std::mem::take(&mut arrivals[0].values);

@@ -428,8 +428,8 @@ fn a_listing_has_the_newest_hits_and_one_of_each_member() {
     calls.push(call(60, 2, Some(1)));
     let feeds = Arc::new(Feeds::new(&rules));
     let evidence = evidence_of(&rules, &calls, &feeds);
-    let step = Engine::new(feeds, Idle::SORTED, Journaling::Off)
-        .step(evidence, Progress::in_order(Timestamp::MIN));
+    let step =
+        Engine::new(feeds, Idle::SORTED, Journaling::Off).step(evidence, Progress::in_order(Timestamp::MIN));
     let [finding] = &step.findings[..] else { panic!("one finding: {:?}", step.findings) };
     assert_eq!((finding.count, finding.listed.len()), (61, LISTED));
     assert_eq!((&*finding.listed[0].rule, &*finding.listed[1].rule), ("a", "b"));
@@ -445,8 +445,8 @@ fn last_words_on_several_periods_have_their_texts() {
     let calls: Vec<Call> = (0..240).map(|minute| call(minute, 0, None)).collect();
     let feeds = Arc::new(Feeds::new(&rules));
     let evidence = evidence_of(&rules, &calls, &feeds);
-    let step = Engine::new(feeds, Idle::SORTED, Journaling::Off)
-        .step(evidence, Progress::in_order(Timestamp::MAX));
+    let step =
+        Engine::new(feeds, Idle::SORTED, Journaling::Off).step(evidence, Progress::in_order(Timestamp::MAX));
     let last: Vec<_> = step.findings.iter().filter(|finding| finding.revision == 2).collect();
     assert_eq!(last.len(), 4, "one for each hour");
     for finding in last {
@@ -473,8 +473,7 @@ fn what_takes_no_part_is_counted() {
     let kind = || CorrelationKind::ValueSum(FieldPath::new("n"), at_least(1));
     let rules = [rule("a"), correlation("z", kind(), &["a"], &["user"], 600)];
     let feeds = Arc::new(Feeds::new(&rules));
-    let calls =
-        [call(0, 0, Some(1)), call(0, 0, None), Call { tenths: None, ..call(0, 0, Some(1)) }];
+    let calls = [call(0, 0, Some(1)), call(0, 0, None), Call { tenths: None, ..call(0, 0, Some(1)) }];
     let evidence = evidence_of(&rules, &calls, &feeds);
     let again = evidence[0].clone();
     let mut engine = Engine::new(feeds, LIVE, Journaling::Off);

@@ -43,7 +43,8 @@ impl<'f> Run<'f> {
         drop(reports);
         let horizon = Horizon::new(Duration::from_hours(1));
         let no_wait = Duration::ZERO;
-        let opened = open(&folder.join("state"), no_wait, Arc::clone(by), LIMITS, horizon, metrics.clone()).unwrap();
+        let opened =
+            open(&folder.join("state"), no_wait, Arc::clone(by), LIMITS, horizon, metrics.clone()).unwrap();
         let (state, committer) = opened.owner(handles, receiver, most, metrics.clone(), clock).unwrap();
         let (wanted, outbox_full) = (committer.wanted(), committer.outbox_full());
         let committer = tokio::spawn(committer.run(cancel.clone()));

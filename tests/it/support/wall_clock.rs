@@ -16,8 +16,7 @@ impl WallClock {
     pub fn new() -> Self {
         let packages = install().parent().unwrap().join("lib");
         let python = fs::read_dir(packages).unwrap().next().unwrap().unwrap().path();
-        let library =
-            python.join("site-packages/libfaketime/vendor/libfaketime/src/libfaketime.so.1");
+        let library = python.join("site-packages/libfaketime/vendor/libfaketime/src/libfaketime.so.1");
         assert!(library.exists(), "{}", library.display());
         let clock = Self { folder: tempfile::tempdir().unwrap(), library };
         clock.set_forward(0);
