@@ -33,9 +33,9 @@ impl Due {
 /// All groups, by when they are due.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
-    by_event: BTreeSet<(Moment, Hash)>,
-    by_settle: BTreeSet<(Ingested, Hash)>,
-    by_forget: BTreeSet<(Ingested, Hash)>,
+    event: BTreeSet<(Moment, Hash)>,
+    settle: BTreeSet<(Ingested, Hash)>,
+    forget: BTreeSet<(Ingested, Hash)>,
 }
 
 impl Agenda {
@@ -52,47 +52,47 @@ impl Agenda {
     }
 
     fn note(&mut self, hash: Hash, noted: &mut Due, due: Due) {
-        replace(&mut self.by_event, (noted.event, hash), (due.event, hash), Moment::END);
-        replace(&mut self.by_settle, (noted.settle, hash), (due.settle, hash), Ingested::NEVER);
-        replace(&mut self.by_forget, (noted.forget, hash), (due.forget, hash), Ingested::NEVER);
+        replace(&mut self.event, hash, (noted.event, due.event), Moment::END);
+        replace(&mut self.settle, hash, (noted.settle, due.settle), Ingested::NEVER);
+        replace(&mut self.forget, hash, (noted.forget, due.forget), Ingested::NEVER);
         *noted = due;
     }
 
     /// A group that is due, if there is one.
     pub(super) fn due(&self, watermark: Moment, caught_up: Ingested) -> Option<Hash> {
-        let by_event = self.by_event.first().filter(|(due, _)| *due < watermark).map(|(_, hash)| *hash);
+        let event = self.event.first().filter(|(due, _)| *due < watermark).map(|(_, hash)| *hash);
         let waits = |agenda: &BTreeSet<(Ingested, Hash)>| {
             agenda.first().filter(|(due, _)| *due <= caught_up).map(|(_, hash)| *hash)
         };
-        by_event.or_else(|| waits(&self.by_settle)).or_else(|| waits(&self.by_forget))
+        event.or_else(|| waits(&self.settle)).or_else(|| waits(&self.forget))
     }
 
     /// A group is gone, or is about to be noted anew.
     pub(super) fn remove(&mut self, hash: Hash, noted: &Due) {
-        self.by_event.remove(&(noted.event, hash));
-        self.by_settle.remove(&(noted.settle, hash));
-        self.by_forget.remove(&(noted.forget, hash));
+        self.event.remove(&(noted.event, hash));
+        self.settle.remove(&(noted.settle, hash));
+        self.forget.remove(&(noted.forget, hash));
     }
 
     /// The group that can be spared most easily, and an order among those of several agendas: one that is only
     /// remembered, the longest idle first; then one that waits to be settled; then the one whose time is over first.
     pub(super) fn dispensable(&self) -> Option<((Ingested, Ingested, Moment), Hash)> {
         let never = (Ingested::NEVER, Ingested::NEVER, Moment::END);
-        if let Some((due, hash)) = self.by_forget.first() {
+        if let Some((due, hash)) = self.forget.first() {
             return Some(((*due, never.1, never.2), *hash));
         }
-        if let Some((due, hash)) = self.by_settle.first() {
+        if let Some((due, hash)) = self.settle.first() {
             return Some(((never.0, *due, never.2), *hash));
         }
-        self.by_event.first().map(|(due, hash)| ((never.0, never.1, *due), *hash))
+        self.event.first().map(|(due, hash)| ((never.0, never.1, *due), *hash))
     }
 }
 
-fn replace<T: Ord>(agenda: &mut BTreeSet<(T, Hash)>, old: (T, Hash), new: (T, Hash), never: T) {
+fn replace<T: Copy + Ord>(agenda: &mut BTreeSet<(T, Hash)>, hash: Hash, (old, new): (T, T), never: T) {
     if old != new {
-        agenda.remove(&old);
-        if new.0 != never {
-            agenda.insert(new);
+        agenda.remove(&(old, hash));
+        if new != never {
+            agenda.insert((new, hash));
         }
     }
 }

@@ -227,7 +227,7 @@ fn a_group_that_was_forgotten_has_the_id_of_before() {
         ids.extend(std::mem::take(&mut live.told).into_keys());
         live.wait(48);
     }
-    assert_eq!((ids.len(), &ids[1] == &ids[2]), (3, true), "{ids:?}");
+    assert_eq!((ids.len(), ids[1] == ids[2]), (3, true), "{ids:?}");
 }
 
 #[test]
