@@ -295,3 +295,48 @@ fn windows_over_several_messages_are_told_at_once() {
         assert_eq!(daemon.alerts().iter().filter(|alert| of_rule(alert)).count(), 1);
     });
 }
+
+#[test]
+fn what_comes_days_after_newer_events_raises_everything() {
+    wait(async {
+        let trail = ministack().await.trail().await;
+        trail.notify_queue().await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        fs::write(path("rules.yml"), RULES).unwrap();
+        let config = format!(
+            "default_detections = false\ndetections = ['{}']\nstate = '{}'\n[[file]]\npath = '{}'\n\
+             [[file]]\npath = '{}'\nmax_late = \"1d\"\n",
+            path("rules.yml"),
+            path("state"),
+            path("all"),
+            path("spared")
+        );
+        let queue = ["--queue-url", &trail.queue, "--bucket", &trail.name];
+        let (mut daemon, _folder) = trail.daemon_with(&config, &queue);
+        let put = async |name: &str, records: &[String]| {
+            let key = format!("AWSLogs/111122223333/CloudTrail/us-east-1/2026/03/05/{name}.json.gz");
+            trail.put(&key, gzip(&log(records))).await;
+        };
+        let told = |sink: &str| {
+            let mut told: Vec<String> = alerts(&fs::read_to_string(path(sink)).unwrap_or_default())
+                .iter()
+                .map(|alert| alert["rule"]["id"].as_str().unwrap().to_owned())
+                .collect();
+            told.sort_unstable();
+            told
+        };
+        let today = record("10:00", "eve", r#""eventName":"DeleteKey""#);
+        put("newer", &[today.replace("2026-03-01T", "2026-03-05T")]).await;
+        eventually("the newer event's alert", || (told("all") == ["key"]).then_some(()));
+        let storm = ["10:00", "10:01", "10:02", "10:03", "10:04"].map(|time| failed(time, "ann"));
+        put("older", &[&storm[..], &[refused("10:05", "bob"), deleted("10:06")]].concat()).await;
+        eventually("the alerts of the older ones", || {
+            (told("all") == ["brute-force", "key", "key", "refused"]).then_some(())
+        });
+        trail.drained().await;
+        assert_eq!(daemon.stop().code(), Some(143), "{}", daemon.stderr());
+        assert!(told("spared").is_empty(), "{:?}", told("spared"));
+        assert!(daemon.stderr().contains("the ledger balances"), "{}", daemon.stderr());
+    });
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use trailhound::clock::Clock;
 use trailhound::config::{Config, Flags};
+use trailhound::daemon::window_limits;
 use trailhound::horizon::Horizon;
 use trailhound::metrics::Metrics;
 use trailhound::reload;
@@ -53,7 +54,8 @@ static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
 
 fn open(folder: &Path, inspection: &Arc<Inspection>) -> Result<Opened, OpenError> {
     let horizon = Horizon::new(Duration::from_secs(3600));
-    state::open(folder, Duration::ZERO, Arc::clone(inspection), horizon, Metrics::default())
+    let limits = window_limits(&Config::default());
+    state::open(folder, Duration::ZERO, Arc::clone(inspection), limits, horizon, Metrics::default())
 }
 
 /// One change for each four bytes: where, and to what; the last byte that is left over cuts the file off.

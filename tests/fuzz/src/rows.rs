@@ -3,11 +3,12 @@
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use trailhound::decode::{Decoder, Item, Limits, Source};
-use trailhound::detect::windows::{Change, Engine, Journaling, Identity, StoredRow};
+use trailhound::detect::windows::{Change, Engine, Identity, Idle, Journaling, Progress, StoredRow};
 use trailhound::detect::{Detections, Evidence, Scratch};
 use trailhound::sigma::{RuleFile, compile};
 
@@ -20,6 +21,8 @@ const RULES: &str = "title: A\nname: a\nid: a\nlogsource: {product: aws, service
 ---\ntitle: G\nid: g\nlogsource: {product: aws, service: cloudtrail}\ndetection: {s: {eventName: A}, condition: s}\ntrailhound: {group: {by: [awsRegion], period: 1h}}
 ---\ntitle: H\nid: h\nlogsource: {product: aws, service: cloudtrail}\ndetection: {s: {eventName: B}, condition: s}\ntrailhound: {first_seen: {of: sourceIPAddress, by: [awsRegion], learn: 1h, forget: 7d}}
 ";
+
+const IDLE: Idle = Idle { settle: Duration::from_hours(1), forget: Duration::from_hours(24) };
 
 struct Stored {
     detections: Detections,
@@ -47,9 +50,9 @@ static STORED: LazyLock<Stored> = LazyLock::new(|| {
         });
         taken.expect("the records are sound");
     });
-    let mut engine = Engine::new(Arc::clone(detections.feeds()), Journaling::On);
+    let mut engine = Engine::new(Arc::clone(detections.feeds()), IDLE, Journaling::On);
     let (first, rest) = evidence.split_at(evidence.len() / 2);
-    let changes = engine.step(first.iter().cloned(), at(30)).changes;
+    let changes = engine.step(first.iter().cloned(), progress(30)).changes;
     let mut rows = Vec::new();
     apply(&mut rows, changes);
     assert!(rows.len() > 20, "{}", rows.len());
@@ -69,6 +72,11 @@ fn record(number: usize) -> String {
 
 fn at(minutes: i64) -> Timestamp {
     Timestamp::from_second(1_772_359_200 + minutes * 60).expect("a time")
+}
+
+/// Events are expected and come as they happen.
+fn progress(minutes: i64) -> Progress {
+    Progress { watermark: at(minutes), now: at(minutes), caught_up: at(minutes) }
 }
 
 fn apply(rows: &mut Vec<StoredRow>, changes: Vec<Change>) {
@@ -113,11 +121,14 @@ fn changed(rows: &[StoredRow], edits: &[u8]) -> Vec<StoredRow> {
 fuzz_target!(|edits: &[u8]| {
     let Stored { detections, evidence, rows } = &*STORED;
     let mut rows = changed(rows, edits);
-    let mut engine = Engine::restored(Arc::clone(detections.feeds()), rows.clone());
+    let mut engine = Engine::restored(Arc::clone(detections.feeds()), IDLE, rows.clone());
     let (first, last) = evidence.split_at(evidence.len() / 2);
-    let step = engine.step(first.iter().cloned(), at(90));
+    let step = engine.step(first.iter().cloned(), progress(90));
     apply(&mut rows, step.changes);
-    let step = engine.step(last.iter().cloned(), Timestamp::MAX);
+    let step = engine.step(last.iter().cloned(), progress(10_000));
     apply(&mut rows, step.changes);
-    Engine::restored(Arc::clone(detections.feeds()), rows).step([], Timestamp::MAX);
+    let mut engine = Engine::restored(Arc::clone(detections.feeds()), IDLE, rows);
+    for days in 10..14 {
+        engine.step([], progress(days * 24 * 60));
+    }
 });
