@@ -26,7 +26,7 @@ const LAST_RECEIVE: Duration = Duration::from_secs(2);
 pub(super) const BUSY_WAIT: Duration = Duration::from_secs(1);
 /// How long a message is hidden by its receive; the first heartbeat hides it for the configured time. What a receive that
 /// outlives the process takes is visible again after this, and most messages are settled before that heartbeat.
-const FIRST_VISIBILITY: Duration = Duration::from_secs(6);
+const FIRST_VISIBILITY: Duration = Duration::from_secs(4);
 /// Messages of one receive, and entries of one batch.
 const BATCH: usize = 10;
 /// Receives at once while messages keep coming.
