@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use crate::detect::windows::Progress;
+use crate::detect::windows::StreamProgress;
 
 /// How long a message counts after it was received: one with others of its time behind it.
 const LATELY: Duration = Duration::from_mins(10);
@@ -44,7 +44,7 @@ struct Known {
     timeless: usize,
     timeless_until: Option<Instant>,
     watermark: Timestamp,
-    caught_up: Option<Timestamp>,
+    caught_up: Timestamp,
 }
 
 /// Holds the watermark back until it is dropped, and a while longer.
@@ -58,14 +58,15 @@ impl Horizon {
     /// A watermark that lies this far behind, and before all times as long as nothing was seen.
     #[must_use]
     pub fn new(lateness: Duration) -> Self {
+        // Whatever is announced may be about to come.
         let known = Known {
             latest: None,
             in_flight: BTreeMap::new(),
             lately: VecDeque::new(),
             timeless: 0,
-            timeless_until: None,
+            timeless_until: Some(Instant::now() + NEXT),
             watermark: Timestamp::MIN,
-            caught_up: None,
+            caught_up: Timestamp::MIN,
         };
         let lateness = SignedDuration::try_from(lateness).unwrap_or(SignedDuration::MAX);
         Self(Arc::new(Inner { lateness, known: Mutex::new(known) }))
@@ -93,18 +94,17 @@ impl Horizon {
 
     /// How far the stream has come.
     #[must_use]
-    pub fn progress(&self, now: Timestamp) -> Progress {
+    pub fn progress(&self, now: Timestamp) -> StreamProgress {
         let mut known = self.known();
         if let Some(announced) = known.announced(now) {
-            known.caught_up = Some(announced);
+            known.caught_up = announced;
             if let Some(latest) = known.latest {
                 // What no time can be is before all times.
                 let reached = announced.min(latest).checked_sub(self.0.lateness);
                 known.watermark = known.watermark.max(reached.unwrap_or(Timestamp::MIN));
             }
         }
-        let caught_up = *known.caught_up.get_or_insert(now);
-        Progress { watermark: known.watermark, now, caught_up: caught_up.min(now) }
+        StreamProgress { watermark: known.watermark, now, caught_up: known.caught_up.min(now) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -178,6 +178,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_lies_behind_the_latest_event_and_the_clock() {
         let horizon = horizon();
+        tokio::time::advance(NEXT).await;
         assert_eq!(watermark(&horizon, at(1000)), Timestamp::MIN, "nothing was seen");
         let cases = [
             (500, 1000, 440),
@@ -197,6 +198,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_backlog_holds_it_back() {
         let horizon = horizon();
+        tokio::time::advance(NEXT).await;
         horizon.reaches(at(1000));
         let (old, older) = (horizon.hold(Some(at(400))), horizon.hold(Some(at(300))));
         assert_eq!(watermark(&horizon, at(1000)), at(240));
@@ -211,6 +213,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_has_no_time_holds_it_where_it_is() {
         let horizon = horizon();
+        tokio::time::advance(NEXT).await;
         horizon.reaches(at(200));
         assert_eq!(watermark(&horizon, at(1000)), at(140));
         let (one, other) = (horizon.hold(None), horizon.hold(None));
@@ -228,9 +231,9 @@ mod tests {
     async fn ingestion_has_caught_up_once_the_backlog_is_over() {
         let horizon = horizon();
         let caught_up = |minutes| horizon.progress(at(minutes)).caught_up;
+        assert_eq!(caught_up(100), Timestamp::MIN, "the first message may be about to come");
         let file = horizon.hold(None);
-        assert_eq!(caught_up(100), at(100), "there is no time before the first one");
-        assert_eq!(caught_up(110), at(100), "a file is under way");
+        assert_eq!(caught_up(110), Timestamp::MIN, "a file is under way, and none was before it");
         drop(file);
         tokio::time::advance(NEXT).await;
         assert_eq!(caught_up(120), at(120));

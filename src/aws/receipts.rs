@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::describe;
+use super::receiver::FIRST_VISIBILITY;
 use super::sqs::Queue;
 use crate::announce::{Disposition, Token};
 use crate::metrics::InFlight;
@@ -35,6 +36,8 @@ const MARGIN: Duration = Duration::from_mins(1);
 const GATHER: Duration = Duration::from_millis(100);
 /// The least time for a change to be answered.
 const SHORTEST_CHANGE: Duration = Duration::from_secs(5);
+/// Time for the first heartbeat to be answered, and a quarter of it before the next try.
+const FIRST_BEAT: Duration = Duration::from_secs(1);
 /// Tries of a delete or a change.
 const MOST_TRIES: u32 = 8;
 /// The age of the oldest message is told at least this often.
@@ -81,8 +84,14 @@ enum Due {
 impl Call {
     /// Makes a message visible at once.
     pub(super) fn release(token: Token, handle: String) -> Self {
-        Self { kind: CallKind::Change(0), token, handle, outcome: None, tries: 0, due: Instant::now() }
+        let (due, within) = (Instant::now(), SHORTEST_CHANGE);
+        Self { kind: CallKind::Change(0), token, handle, outcome: None, tries: 0, due, within }
     }
+}
+
+/// How long the answer to a change may take.
+fn answered_within(visibility: Duration) -> Duration {
+    (visibility / 4).max(SHORTEST_CHANGE)
 }
 
 impl Held {
@@ -108,6 +117,8 @@ pub(super) struct Call {
     outcome: Option<&'static str>,
     tries: u32,
     due: Instant,
+    /// How long the answer may take.
+    within: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,7 +272,9 @@ impl Receipts {
         };
         self.settling += 1;
         let due = Instant::now() + GATHER;
-        self.waiting.push(Call { kind, token, handle: held.handle, outcome: Some(outcome), tries: 0, due });
+        let within = answered_within(self.queue.visibility);
+        let outcome = Some(outcome);
+        self.waiting.push(Call { kind, token, handle: held.handle, outcome, tries: 0, due, within });
     }
 
     /// Counts what became of the message of a call that settles it.
@@ -284,6 +297,7 @@ impl Receipts {
                 Due::GiveBack => give_back.push(held.token),
                 Due::Extend(extension) => {
                     held.beat = now + extension / 2;
+                    let is_first = now < held.received + FIRST_VISIBILITY;
                     let kind = CallKind::Beat(seconds(extension));
                     self.waiting.push(Call {
                         kind,
@@ -292,6 +306,7 @@ impl Receipts {
                         outcome: None,
                         tries: 0,
                         due: now,
+                        within: if is_first { FIRST_BEAT } else { answered_within(visibility) },
                     });
                 }
             }
@@ -318,7 +333,7 @@ impl Receipts {
     fn call(&mut self, calls: Vec<Call>, delete: bool) {
         let (client, url) = (self.queue.client.clone(), self.queue.url.clone());
         // A heartbeat that hangs leaves time for another one before the message is visible again.
-        let most = (self.queue.visibility / 4).max(SHORTEST_CHANGE);
+        let most = calls.iter().map(|call| call.within).min().unwrap_or(SHORTEST_CHANGE);
         self.calls.spawn(async move {
             let result = if delete {
                 delete_batch(&client, url, &calls).await
@@ -374,7 +389,7 @@ impl Receipts {
         call.tries += 1;
         if matches!(call.kind, CallKind::Beat(_)) {
             if let Some(held) = self.held.get_mut(&call.token) {
-                held.beat = Instant::now() + (self.queue.visibility / 16).min(Duration::from_secs(1));
+                held.beat = Instant::now() + call.within / 4;
             }
         } else if call.tries < MOST_TRIES {
             call.due = Instant::now() + Duration::from_millis(200 << call.tries);

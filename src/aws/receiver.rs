@@ -26,7 +26,7 @@ const LAST_RECEIVE: Duration = Duration::from_secs(2);
 pub(super) const BUSY_WAIT: Duration = Duration::from_secs(1);
 /// How long a message is hidden by its receive; the first heartbeat hides it for the configured time. What a receive that
 /// outlives the process takes is visible again after this, and most messages are settled before that heartbeat.
-const FIRST_VISIBILITY: Duration = Duration::from_secs(4);
+pub(super) const FIRST_VISIBILITY: Duration = Duration::from_secs(4);
 /// Messages of one receive, and entries of one batch.
 const BATCH: usize = 10;
 /// Receives at once while messages keep coming.
@@ -185,7 +185,8 @@ impl Receiver {
             token,
             handle,
             received: now,
-            beat: now + self.first_visibility() / 2,
+            // Time for two tries, should the first one hang.
+            beat: now + self.first_visibility() * 3 / 8,
             receives: receives(message),
             sent_at: sent_at(message),
         };

@@ -19,7 +19,7 @@ use super::sorter::{Row, Rows, Sorted, Sorter};
 use super::spool;
 use super::texts::{Place, Span, Texts, Written};
 use crate::alert::{self, Alert, Origin};
-use crate::detect::windows::{Engine, FindingKind, Idle, Journaling, Progress, Step, Tally, Values};
+use crate::detect::windows::{Engine, FindingKind, Idle, Journaling, Step, StreamProgress, Tally, Values};
 use crate::detect::{Evidence, Finding};
 use crate::event::{Event, Parser};
 use crate::worker::Inspection;
@@ -213,7 +213,7 @@ fn tell_part(rows: Sorter, set: &Inspection, texts: &[Written]) -> io::Result<(S
         let step = next_step(&mut evidence)?;
         let is_end = step.is_empty();
         let last = step.last().map_or(Timestamp::MAX, |evidence| evidence.time);
-        teller.all(engine.step(step, Progress::in_order(last)), last)?;
+        teller.all(engine.step(step, StreamProgress::in_order(last)), last)?;
         if is_end {
             return Ok((teller.alerts, *engine.tally()));
         }

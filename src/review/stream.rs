@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::records::RecordsError;
-use crate::detect::windows::{Engine, Identity, Idle, Journaling, NoEvidence, Progress};
+use crate::detect::windows::{Engine, Identity, Idle, Journaling, NoEvidence, StreamProgress};
 use crate::detect::{Detections, Evidence, Finding, Hit, Scratch, Status};
 
 /// What a set of detections says of a list of records.
@@ -61,8 +61,8 @@ impl Stream {
         evidence.sort_by_key(|evidence| (evidence.time, evidence.event, evidence.rule));
         let Some(last) = evidence.last().map(|evidence| evidence.time) else { return };
         let mut engine = Engine::new(Arc::clone(detections.feeds()), Idle::SORTED, Journaling::Off);
-        self.findings = engine.step(evidence, Progress::in_order(last)).findings;
-        self.findings.extend(engine.step([], Progress::in_order(Timestamp::MAX)).findings);
+        self.findings = engine.step(evidence, StreamProgress::in_order(last)).findings;
+        self.findings.extend(engine.step([], StreamProgress::in_order(Timestamp::MAX)).findings);
         self.fired.extend(self.findings.iter().map(|finding| finding.detection.to_string()));
     }
 }

@@ -372,6 +372,7 @@ async fn what_was_learnt_before_is_not_told() {
     });
     let seen = [used(0, "here"), used(100, "there"), used(101, "elsewhere")];
     assert_eq!(fixture.state.commit(effects(&by, &seen)).await, Settled::Final);
+    fixture.until("plain", 1).await;
     let lines = fixture.lines("plain");
     assert_eq!(told(&lines), expected(&[("region", 1, 1)]));
     assert!(lines[0].contains("elsewhere"), "{lines:?}");

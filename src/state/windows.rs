@@ -163,20 +163,25 @@ impl Windows {
 
     /// Warns, at most once a minute, that memory was short.
     fn warn_of_evictions(&mut self, before: Tally) {
-        let evicted = |tally: &Tally| tally.evictions().iter().map(|(_, count)| count).sum::<u64>();
-        let is_due = self.warned.is_none_or(|last| last.elapsed() >= WARN_EVERY);
-        if evicted(&self.counted) > evicted(&before) && is_due {
+        if self.warned.is_some_and(|last| last.elapsed() < WARN_EVERY) {
+            return;
+        }
+        let Tally { evicted_groups: groups, evicted_rows: rows, .. } = self.counted;
+        if groups > before.evicted_groups {
             self.warned = Some(Instant::now());
-            let [groups, rows, sights, values, excerpts] = self.counted.evictions().map(|(_, count)| count);
             warn!(
                 groups,
                 rows,
-                sights,
-                values,
-                excerpts,
-                "windows were dropped before their time, because they take up more than `limits.windows` allows; \
-                 alerts over more than one event may be missing"
+                "windows were dropped before their time, because all together take up more than `limits.windows` \
+                 allows; alerts over more than one event may be missing"
             );
+        }
+        let seen = |tally: &Tally| tally.evicted_held + tally.evicted_seen + tally.seen_without_room;
+        if seen(&self.counted) > seen(&before) {
+            self.warned = Some(Instant::now());
+            let Tally { evicted_held: waiting, evicted_seen: values, seen_without_room: unseen, .. } =
+                self.counted;
+            warn!(waiting, values, unseen, "a detection for first sights has seen more values than are kept");
         }
     }
 }

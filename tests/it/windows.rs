@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use trailhound::detect::windows::{
-    Engine, EventHash, Evidence, Fact, Feeds, Idle, Journaling, Progress, Values,
+    Engine, EventHash, Evidence, Fact, Feeds, Idle, Journaling, StreamProgress, Values,
 };
 use trailhound::event::FieldPath;
 use trailhound::sigma::{
@@ -80,7 +80,7 @@ fn measure(rules: &[Rule], facts: u32, ahead: i64) -> Measured {
     for thousand in 0..facts / 1000 {
         let at = |seconds| Timestamp::from_second(1_772_000_000 + seconds + i64::from(thousand)).unwrap();
         let now = at(ahead);
-        let progress = Progress { watermark: at(ahead), now, caught_up: now };
+        let progress = StreamProgress { watermark: at(ahead), now, caught_up: now };
         engine.step((thousand * 1000..(thousand + 1) * 1000).map(evidence), progress);
     }
     let (groups, _, seen) = engine.size();

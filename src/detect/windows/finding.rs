@@ -30,7 +30,7 @@ pub struct Finding {
     pub start: Timestamp,
     /// The time of the firing point, the end of the window.
     pub time: Timestamp,
-    /// Hits in the window; in revision 2 all those since the beginning of the period's first firing window.
+    /// Hits in the window; in later revisions all those since the beginning of the period's first firing window.
     pub count: u64,
     /// What a threshold was compared with: a count, a sum, a mean, a percentile.
     pub measured: Option<f64>,

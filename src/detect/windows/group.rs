@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::agenda::Due;
 use super::ask::{Ask, WindowAsk};
 use super::bytes::{Malformed, Reader, put_number};
 use super::evidence::Values;
@@ -14,12 +13,15 @@ use super::idle::{Touched, idle_rows};
 use super::journal::{Hash, Key, moment, moment_bytes};
 use super::moment::{Ingested, Moment};
 use super::output::Output;
-use super::progress::Clock;
+use super::progress::Times;
 use super::row::Row;
+use super::schedule::DueTimes;
 use super::sweep::{Fire, Sweep, after};
 
 /// Groups with fewer rows are counted anew each time: a counter would be larger than they are.
 const WORTH_A_COUNTER: usize = 32;
+/// Into how many parts the time is divided after which rows are forgotten: a part later than they could be, they are.
+const FORGET_PARTS: u32 = 24;
 /// Bytes that a group takes up without rows and values, places in maps and the allocator's share included.
 const GROUP_BYTES: usize = 320;
 
@@ -29,7 +31,7 @@ pub(super) struct Group {
     /// Sorted, none twice.
     pub(super) rows: Vec<Row>,
     /// When something is to be done; kept by the owner.
-    pub(super) due: Due,
+    pub(super) due: DueTimes,
     excerpts: Vec<Excerpt>,
     periods: Vec<Period>,
     sweep: Option<Box<Sweep>>,
@@ -37,6 +39,8 @@ pub(super) struct Group {
     first_open: Moment,
     /// When the last new row came.
     touched: Ingested,
+    /// When it is worth while to look for rows that can be forgotten.
+    forgets: Ingested,
 }
 
 #[derive(Debug)]
@@ -70,7 +74,7 @@ pub(super) struct Owner<'o> {
     pub(super) hash: Hash,
     /// The watermark, by which windows and periods are over.
     pub(super) watermark: Moment,
-    pub(super) clock: Clock,
+    pub(super) clock: Times,
 }
 
 impl Group {
@@ -78,12 +82,13 @@ impl Group {
         Self {
             values,
             rows: Vec::new(),
-            due: Due::NEVER,
+            due: DueTimes::NEVER,
             excerpts: Vec::new(),
             periods: Vec::new(),
             sweep: None,
             first_open: Moment::END,
             touched: Ingested::LONG_AGO,
+            forgets: Ingested::LONG_AGO,
         }
     }
 
@@ -121,7 +126,12 @@ impl Group {
             if self.sweep.as_mut().is_some_and(|sweep| !sweep.insert(row)) {
                 self.sweep = None;
             }
-            for period in self.periods.iter_mut().filter(|period| period.counts(row, owner)) {
+            let from =
+                self.periods.partition_point(|period| period.start <= row.time.minus(owner.ask.period));
+            let near = self.periods[from..]
+                .iter_mut()
+                .take_while(|period| period.start < row.time.plus(owner.window.span));
+            for period in near.filter(|period| period.counts(row, owner)) {
                 (period.count, period.touched) = (period.count + 1, owner.clock.now);
                 (period.settled, period.dirty) = (false, true);
             }
@@ -150,10 +160,13 @@ impl Group {
         self.excerpts.insert(at, Excerpt { row, text });
     }
 
-    /// Drops the texts about more rows of a period than an alert lists: the oldest, but not the only one of a member.
-    pub(super) fn trim(&mut self, owner: Owner<'_>, output: &mut Output) {
-        let mut at = 0;
-        while let Some(first) = self.excerpts.get(at) {
+    /// Drops the texts about more rows of a period than an alert lists, where rows have come: the oldest, but not the only one
+    /// of a member.
+    pub(super) fn trim(&mut self, rows: &[Row], owner: Owner<'_>, output: &mut Output) {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
+        let begin = first.time.period(owner.ask.period);
+        let mut at = self.excerpts.partition_point(|excerpt| excerpt.row.time < begin);
+        while let Some(first) = self.excerpts.get(at).filter(|excerpt| excerpt.row.time <= last.time) {
             let end = first.row.time.period(owner.ask.period).plus(owner.ask.period);
             let period = &self.excerpts[at..];
             let period = &period[..period.partition_point(|excerpt| excerpt.row.time < end)];
@@ -202,7 +215,8 @@ impl Group {
         let Some(last) = self.rows.last() else { return true };
         let (mut start, end) = (from.period(owner.ask.period), until.previous().min(last.time));
         while start <= end {
-            if !self.periods.iter().any(|period| period.start == start && period.first <= from.max(start)) {
+            let place = self.periods.binary_search_by_key(&start, |period| period.start);
+            if !place.is_ok_and(|place| self.periods[place].first <= from.max(start)) {
                 return false;
             }
             start = start.plus(owner.ask.period);
@@ -300,6 +314,7 @@ impl Group {
     /// Settles what the watermark has passed and nothing came into for long enough, and forgets what was idle for longer.
     /// Answers with when the first of the open windows behind the watermark may be settled.
     pub(super) fn settle(&mut self, owner: Owner<'_>, output: &mut Output) -> Ingested {
+        self.not_before_its_time(owner.clock.now);
         let waiting = self.settle_windows(owner, output);
         for at in 0..self.periods.len() {
             let Period { start, settled, touched, .. } = self.periods[at];
@@ -318,6 +333,15 @@ impl Group {
         self.forget(owner, output);
         self.note(owner, output);
         waiting
+    }
+
+    /// A clock that was set back makes nothing wait until it is there again.
+    fn not_before_its_time(&mut self, now: Ingested) {
+        if self.touched > now && now > Ingested::LONG_AGO {
+            self.touched = now;
+            self.rows.iter_mut().for_each(|row| row.ingested = row.ingested.min(now));
+            self.periods.iter_mut().for_each(|period| period.touched = period.touched.min(now));
+        }
     }
 
     fn settle_windows(&mut self, owner: Owner<'_>, output: &mut Output) -> Ingested {
@@ -373,21 +397,22 @@ impl Group {
     /// Drops the rows all windows of which are behind the watermark and have been idle for long enough, and so have the
     /// periods that count them.
     fn forget(&mut self, owner: Owner<'_>, output: &mut Output) {
+        let clock = owner.clock;
         let passed = after(&self.rows, owner.watermark.minus(owner.window.span));
-        if passed == 0 {
+        let is_time = clock.caught_up >= self.forgets || clock.is_forgotten(self.touched);
+        if passed == 0 || !is_time {
             return;
         }
+        self.forgets = clock.caught_up.plus(clock.idle.forget / FORGET_PARTS);
         let reach = owner.window.span.plus(owner.ask.period);
-        let is_idle = idle_rows(&self.rows, passed, reach, |touched| owner.clock.is_forgotten(touched));
-        if is_idle.iter().all(|idle| *idle) {
-            let to = self.rows[passed - 1].time;
-            if let Some(sweep) = &mut self.sweep {
-                sweep.forget(&self.rows[..passed], to);
-            }
-        } else if is_idle.contains(&true) {
+        let is_idle = idle_rows(&self.rows, passed, reach, |touched| clock.is_forgotten(touched));
+        let first = is_idle.iter().take_while(|idle| **idle).count();
+        if is_idle[first..].contains(&true) {
             self.sweep = None;
-        } else {
+        } else if first == 0 {
             return;
+        } else if let Some(sweep) = &mut self.sweep {
+            sweep.forget(&self.rows[..first], self.rows[first - 1].time);
         }
         for at in (0..self.excerpts.len()).rev() {
             let place = self.rows[..passed].binary_search(&self.excerpts[at].row);
@@ -415,16 +440,16 @@ impl Group {
     }
 
     /// When something is to be done, after rows have come.
-    pub(super) fn due_after_news(&self, owner: Owner<'_>) -> Due {
+    pub(super) fn due_after_news(&self, owner: Owner<'_>) -> DueTimes {
         let is_behind = self.first_open < owner.watermark;
         let waiting = if is_behind { owner.clock.settles(owner.clock.now) } else { Ingested::NEVER };
         self.due(waiting, owner)
     }
 
     /// When something is to be done, if the first of the open windows behind the watermark may be settled then.
-    pub(super) fn due(&self, waiting: Ingested, owner: Owner<'_>) -> Due {
+    pub(super) fn due(&self, waiting: Ingested, owner: Owner<'_>) -> DueTimes {
         let Owner { watermark, clock, .. } = owner;
-        let mut due = Due { settle: waiting, ..Due::NEVER };
+        let mut due = DueTimes { settle: waiting, ..DueTimes::NEVER };
         if self.first_open != Moment::END {
             let ahead = &self.rows[self.rows.partition_point(|row| row.time < watermark)..];
             due.event = ahead.iter().find(|row| row.is_open).map_or(Moment::END, |row| row.time);
@@ -447,7 +472,7 @@ impl Group {
             if is_partly_over && forgotten > clock.caught_up {
                 due.settle = due.settle.min(forgotten);
             }
-        } else if due == Due::NEVER {
+        } else if due == DueTimes::NEVER {
             due.forget = forgotten;
         }
         due
@@ -495,9 +520,9 @@ impl Owner<'_> {
         self.window.measure.is_monotone()
     }
 
-    /// How long a window must be idle before it is settled.
+    /// How long after its end a window is settled, if nothing is late.
     fn settling(&self) -> SignedDuration {
-        SignedDuration::try_from(self.clock.idle.settle).unwrap_or(SignedDuration::MAX)
+        self.clock.settling()
     }
 }
 

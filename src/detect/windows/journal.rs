@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::bytes::{Malformed, Reader, put_number, put_run};
 use super::evidence::{EventHash, Values, sortable, unsortable};
 use super::moment::{Ingested, Moment};
@@ -168,8 +170,10 @@ fn read_row(reader: &mut Reader<'_>) -> Result<Row, Malformed> {
     })
 }
 
+/// A point in event time, which is one that an event can have.
 pub(super) fn moment(reader: &mut Reader<'_>) -> Result<Moment, Malformed> {
-    Ok(Moment(unsortable(reader.array()?)))
+    let micros = unsortable(reader.array()?);
+    Timestamp::from_microsecond(micros).map(Moment::of).map_err(|_| Malformed)
 }
 
 /// A point in ingestion time; older versions wrote none.

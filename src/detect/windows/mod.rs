@@ -11,7 +11,7 @@
 //!   evidence has added.
 //! - The *watermark* says that no earlier event is expected. What more evidence could never undo fires at once, however old
 //!   the evidence is. All else is looked at when the watermark has passed it and its window has been idle for a while; what
-//!   comes into it after that opens it again. See [`Progress`] and [`Idle`].
+//!   comes into it after that opens it again. See [`StreamProgress`] and [`Idle`].
 //! - Percentiles are of the nearest rank. Sums are exact to a billionth. A hit without a group's field or without
 //!   what is counted takes part in no window.
 //! - A correlation sees a firing point of another one as a hit at that time, with the values by which the inner one
@@ -25,7 +25,6 @@
 //!
 //! Evaluating everything anew from the sorted set is the oracle that the engine must equal.
 
-mod agenda;
 mod ask;
 mod bounds;
 mod bytes;
@@ -40,6 +39,7 @@ mod moment;
 mod output;
 mod progress;
 mod row;
+mod schedule;
 mod seen;
 mod sieve;
 mod store;
@@ -57,7 +57,7 @@ pub use feed::{Feeds, NoEvidence, is_grouped, is_told_alone};
 pub use finding::{Finding, FindingKind, LISTED, Listed};
 pub use journal::{Change, StoredRow};
 pub use output::Tally;
-pub use progress::{Idle, Progress};
+pub use progress::{Idle, StreamProgress};
 pub use sieve::Sieve;
 pub use succession::Kept;
 
@@ -67,7 +67,7 @@ use bytes::Reader;
 use journal::Key;
 use moment::{Ingested, Moment};
 use output::{Arrival, Fired, Output};
-use progress::Clock;
+use progress::Times;
 use row::Row;
 use seen::FirstSights;
 use store::Windows;
@@ -146,7 +146,7 @@ impl Engine {
             }
         }
         engine.excerpt_bytes = output.excerpt_bytes;
-        let clock = engine.clock(Progress::in_order(engine.watermark.time()));
+        let clock = engine.clock(StreamProgress::in_order(engine.watermark.time()));
         let mut watermarks = Watermarks::new(clock.watermark, &engine.feeds);
         for (number, (ask, store)) in engine.feeds.asks.iter().zip(&mut engine.stores).enumerate() {
             if let (Store::Windows(windows), What::Window(window)) = (store, &ask.what) {
@@ -182,7 +182,7 @@ impl Engine {
 
     /// Takes evidence, of any age, and how far the stream has come with it. The watermark never goes back. The evidence
     /// of a step may still come before it.
-    pub fn step(&mut self, evidence: impl IntoIterator<Item = Evidence>, progress: Progress) -> Step {
+    pub fn step(&mut self, evidence: impl IntoIterator<Item = Evidence>, progress: StreamProgress) -> Step {
         let mut output = Output::new(self.journal, self.bounds);
         (output.tally, output.excerpt_bytes) = (self.tally, self.excerpt_bytes);
         let mut inbox: Vec<Vec<Arrival>> = self.feeds.asks.iter().map(|_| Vec::new()).collect();
@@ -221,7 +221,7 @@ impl Engine {
             evidence
         });
         // Learnt long ago: what is seen from now on need not wait for anything before it.
-        let mut changes = self.step(learnt, Progress::in_order(watermark)).changes;
+        let mut changes = self.step(learnt, StreamProgress::in_order(watermark)).changes;
         let mut output = Output::new(self.journal, self.bounds);
         for (ask, store) in feeds.asks.iter().zip(&mut self.stores) {
             if let Store::Seen(sights) = store {
@@ -256,8 +256,8 @@ impl Engine {
         }
     }
 
-    fn clock(&self, progress: Progress) -> Clock {
-        Clock {
+    fn clock(&self, progress: StreamProgress) -> Times {
+        Times {
             before: self.watermark,
             watermark: Moment::of(progress.watermark).max(self.watermark),
             now: Ingested::of(progress.now),
@@ -282,7 +282,7 @@ impl Engine {
         let mut bytes: usize = self.stores.iter().map(windows).sum();
         while bytes > self.bounds.bytes {
             let order = |store: &Store| match store {
-                Store::Windows(windows) => windows.dispensable(),
+                Store::Windows(windows) => windows.eviction_candidate(),
                 Store::Seen(_) => None,
             };
             let orders = self.stores.iter().map(order).enumerate();
@@ -310,7 +310,7 @@ impl Store {
         &mut self,
         arrivals: Vec<Arrival>,
         ask: &Ask,
-        clock: Clock,
+        clock: Times,
         watermark: Moment,
         output: &mut Output,
     ) -> Moment {

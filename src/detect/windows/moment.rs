@@ -68,7 +68,7 @@ impl Span {
     }
 }
 
-/// A point in ingestion time: seconds since the epoch, until the year 2106. The clock only goes forward.
+/// A point in ingestion time: seconds since the epoch, until the year 2106.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(super) struct Ingested(u32);
 
@@ -92,6 +92,11 @@ impl Ingested {
     /// The end of the interval of this length that the point lies in.
     pub(super) fn rounded_up(self, seconds: u32) -> Self {
         Self(self.0.div_ceil(seconds).saturating_mul(seconds))
+    }
+
+    /// How long ago the other one was; nothing if it is to come.
+    pub(super) fn since(self, other: Self) -> SignedDuration {
+        SignedDuration::from_secs(self.0.saturating_sub(other.0).into())
     }
 
     pub(super) fn bytes(self) -> [u8; 4] {

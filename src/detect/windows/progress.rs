@@ -8,13 +8,16 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::moment::{Ingested, Moment};
 
+/// How far ingestion is behind at most while no backlog is being worked off.
+const MOST_BEHIND: SignedDuration = SignedDuration::from_mins(10);
+
 /// How far both times have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct StreamProgress {
     /// No event before this time is expected any more.
     pub watermark: Timestamp,
     /// When the evidence at hand was ingested.
@@ -34,7 +37,7 @@ pub struct Idle {
 
 /// The times of a step.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(super) struct Times {
     /// The watermark before the step, by which evidence is late.
     pub(super) before: Moment,
     /// The watermark after the step, up to which windows are settled.
@@ -46,7 +49,7 @@ pub(super) struct Clock {
     pub(super) idle: Idle,
 }
 
-impl Progress {
+impl StreamProgress {
     /// Everything has been seen that comes before this time, and evidence comes in the order of time.
     #[must_use]
     pub fn in_order(watermark: Timestamp) -> Self {
@@ -65,7 +68,7 @@ impl Idle {
     }
 }
 
-impl Clock {
+impl Times {
     /// When something that was last touched then can be settled.
     pub(super) fn settles(&self, touched: Ingested) -> Ingested {
         touched.plus(self.idle.settle)
@@ -73,6 +76,12 @@ impl Clock {
 
     pub(super) fn is_settled(&self, touched: Ingested) -> bool {
         self.settles(touched) <= self.caught_up
+    }
+
+    /// How long after its time something is settled, if nothing is late: it must be idle, and ingestion must have caught up.
+    pub(super) fn settling(&self) -> SignedDuration {
+        let settle = SignedDuration::try_from(self.idle.settle).unwrap_or(SignedDuration::MAX);
+        settle.saturating_add(self.now.since(self.caught_up).min(MOST_BEHIND))
     }
 
     /// When something that was last touched then can be forgotten.

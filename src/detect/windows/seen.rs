@@ -15,26 +15,30 @@ use super::finding::{Finding, FindingKind, Listed};
 use super::journal::{Hash, Held, Key, ingested, moment, moment_bytes, times_bytes};
 use super::moment::{Ingested, Moment};
 use super::output::{Arrival, Output};
-use super::progress::Clock;
+use super::progress::Times;
 
 /// How exactly is noted when something was last seen in a period: not every sight is worth a stored row.
 const TOUCHED_SECONDS: u32 = 300;
+/// At the next opportunity.
+const LOOK: (Moment, Ingested) = (Moment::DAWN, Ingested::LONG_AGO);
 
 /// The first sights of one detection.
 #[derive(Debug)]
 pub(super) struct FirstSights {
     /// The time of the detection's earliest event with a value, and when it last became an earlier one.
     origin: Option<(Moment, Ingested)>,
-    periods: BTreeMap<Moment, Period>,
+    periods: BTreeMap<Moment, SeenPeriod>,
     /// Those that wait until they are settled.
     held: BTreeMap<(Moment, Hash), Held>,
-    /// When one of those may be settled, or before that.
+    /// When one of those may be settled, by either time, or before that.
     due: (Moment, Ingested),
+    /// How many values are remembered, once for each period.
+    len: usize,
 }
 
 /// What was seen in a period.
 #[derive(Debug, Default)]
-struct Period {
+struct SeenPeriod {
     /// The earliest time of each key with a value.
     seen: HashMap<Hash, Moment, foldhash::fast::RandomState>,
     /// When something was last seen, or a little later.
@@ -46,7 +50,7 @@ struct Period {
 pub(super) struct Turn<'t> {
     pub(super) ask: &'t Ask,
     pub(super) seen: &'t SeenAsk,
-    pub(super) clock: Clock,
+    pub(super) clock: Times,
 }
 
 /// Where and when something is seen.
@@ -59,18 +63,30 @@ struct Sight {
 impl Default for FirstSights {
     fn default() -> Self {
         let due = (Moment::END, Ingested::NEVER);
-        Self { origin: None, periods: BTreeMap::new(), held: BTreeMap::new(), due }
+        Self { origin: None, periods: BTreeMap::new(), held: BTreeMap::new(), due, len: 0 }
     }
 }
 
 impl FirstSights {
     /// Takes what has arrived, and tells what is settled.
     pub(super) fn step(&mut self, arrivals: Vec<Arrival>, turn: Turn<'_>, output: &mut Output) {
+        self.not_before_its_time(turn.clock.now);
         for arrival in arrivals {
             self.take(arrival, turn, output);
         }
         self.settle(turn, output);
         self.forget(turn, output);
+    }
+
+    /// A clock that was set back makes nothing wait until it is there again.
+    fn not_before_its_time(&mut self, now: Ingested) {
+        if let Some((_, since)) =
+            self.origin.as_mut().filter(|(_, since)| *since > now && now > Ingested::LONG_AGO)
+        {
+            *since = now;
+            self.held.values_mut().for_each(|held| held.touched = held.touched.min(now));
+            self.due = LOOK;
+        }
     }
 
     fn take(&mut self, arrival: Arrival, turn: Turn<'_>, output: &mut Output) {
@@ -99,6 +115,7 @@ impl FirstSights {
             None if !has_room => output.tally.seen_without_room += 1,
             None => {
                 period.seen.insert(sight.hash, time);
+                self.len += 1;
                 note(sight, time, turn, output);
                 self.judge(sight, arrival, turn, output);
             }
@@ -112,6 +129,7 @@ impl FirstSights {
             return;
         }
         self.origin = Some((time, turn.clock.now));
+        self.due = LOOK;
         let bytes = || times_bytes(time, turn.clock.now);
         output.journal.write(&turn.ask.detection, Key::Origin, bytes);
     }
@@ -135,6 +153,7 @@ impl FirstSights {
             };
             let (start, period) = oldest.remove_entry();
             output.tally.evicted_seen += period.seen.len() as u64;
+            self.len -= period.seen.len();
             self.drop_period(start, turn, output);
         }
         true
@@ -159,7 +178,13 @@ impl FirstSights {
         let key = Key::Held(sight.period, sight.hash);
         output.journal.write(&turn.ask.detection, key, || held.bytes());
         self.held.insert((sight.period, sight.hash), held);
-        self.due = (Moment::DAWN, self.due.1.min(turn.clock.settles(touched)));
+        let watermark = learnt.max(sight.period);
+        if turn.clock.before < watermark {
+            self.due.0 = self.due.0.min(watermark);
+        } else {
+            let settles = self.origin.map_or(touched, |(_, since)| since.max(touched));
+            self.due.1 = self.due.1.min(turn.clock.settles(settles));
+        }
         if self.held.len() > output.bounds.held {
             self.evict(turn, output);
         }
@@ -196,30 +221,36 @@ impl FirstSights {
     /// Tells what can have been seen before in nothing that still comes, and lets go of what was.
     fn settle(&mut self, turn: Turn<'_>, output: &mut Output) {
         let clock = turn.clock;
-        if clock.watermark < self.due.0 || clock.caught_up < self.due.1 {
+        if clock.watermark < self.due.0 && clock.caught_up < self.due.1 {
             return;
         }
         let (learnt, has_begun) = (self.learnt(turn), self.has_begun(clock.watermark, turn));
-        let since = self.origin.map_or(Ingested::NEVER, |(_, since)| clock.settles(since));
-        self.due = (Moment::END, Ingested::NEVER);
+        let (origin, since) = self.origin.unwrap_or((Moment::END, Ingested::NEVER));
+        let certain = clock.settles(since);
+        self.due = match () {
+            () if has_begun || self.held.is_empty() => (Moment::END, Ingested::NEVER),
+            () if clock.caught_up < certain => (Moment::END, certain),
+            () => (origin, Ingested::NEVER),
+        };
         let held = std::mem::take(&mut self.held);
         for ((period, hash), held) in held {
             let sight = Sight { period, hash };
             let time = self.periods.get(&period).and_then(|period| period.seen.get(&hash)).copied();
             let is_over = time.is_none_or(|time| has_begun && time < learnt);
-            let (watermark, settles) = (learnt.max(period), clock.settles(held.touched).max(since));
-            if !is_over && (clock.watermark < watermark || clock.caught_up < settles) {
-                // Of those that only one of both times holds back, that one decides when to look again.
-                let event = if clock.caught_up < settles { clock.watermark } else { watermark };
-                let ingested = if clock.watermark < watermark { clock.caught_up } else { settles };
-                self.due = (self.due.0.min(event), self.due.1.min(ingested));
+            let (watermark, settles) = (learnt.max(period), clock.settles(held.touched).max(certain));
+            if !is_over && clock.watermark < watermark {
+                self.due.0 = self.due.0.min(watermark);
+                self.held.insert((period, hash), held);
+                continue;
+            }
+            if !is_over && clock.caught_up < settles {
+                self.due.1 = self.due.1.min(settles);
                 self.held.insert((period, hash), held);
                 continue;
             }
             output.journal.remove(&turn.ask.detection, Key::Held(period, hash));
             let time = time.filter(|time| *time >= learnt && !self.was_seen_before(sight, turn));
-            let delay = SignedDuration::try_from(clock.idle.settle).unwrap_or(SignedDuration::MAX);
-            output.findings.extend(time.map(|time| finding(sight, time, held, turn, delay)));
+            output.findings.extend(time.map(|time| finding(sight, time, held, turn, clock.settling())));
         }
     }
 
@@ -228,12 +259,15 @@ impl FirstSights {
     fn forget(&mut self, turn: Turn<'_>, output: &mut Output) {
         let length = turn.ask.period;
         let keep = turn.clock.watermark.period(length).minus(length);
-        let keep = if turn.clock.idle.forget.is_zero() { keep } else { keep.minus(length) };
+        // What is learnt has no time of ingestion, and is sorted.
+        let is_sorted = turn.clock.idle.forget.is_zero() || turn.clock.now == Ingested::LONG_AGO;
+        let keep = if is_sorted { keep } else { keep.minus(length) };
         let old = self.periods.range(..keep);
-        let idle = old.filter(|(_, period)| turn.clock.is_forgotten(period.touched));
+        let idle = old.filter(|(_, period)| is_sorted || turn.clock.is_forgotten(period.touched));
         let idle: Vec<Moment> = idle.map(|(start, _)| *start).collect();
         for start in idle {
-            self.periods.remove(&start);
+            let period = self.periods.remove(&start).unwrap_or_default();
+            self.len -= period.seen.len();
             self.drop_period(start, turn, output);
         }
     }
@@ -253,7 +287,7 @@ impl FirstSights {
 
     /// How many values are remembered, once for each period.
     pub(super) fn len(&self) -> usize {
-        self.periods.values().map(|period| period.seen.len()).sum()
+        self.len
     }
 
     /// Puts a stored row back.
@@ -263,14 +297,15 @@ impl FirstSights {
             Key::Origin => self.origin = Some((moment(&mut reader)?, ingested(&mut reader)?)),
             Key::Seen(period, hash) => {
                 let time = moment(&mut reader)?;
-                self.periods.entry(period).or_default().seen.insert(hash, time);
+                let before = self.periods.entry(period).or_default().seen.insert(hash, time);
+                self.len += usize::from(before.is_none());
             }
             Key::SeenAt(period) => {
                 self.periods.entry(period).or_default().touched = ingested(&mut reader)?;
             }
             Key::Held(period, hash) => {
                 self.held.insert((period, hash), Held::read(value)?);
-                self.due = (Moment::DAWN, Ingested::LONG_AGO);
+                self.due = LOOK;
             }
             _ => return Err(Malformed),
         }

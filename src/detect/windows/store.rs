@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::agenda::{Agenda, Due};
 use super::ask::{Ask, WindowAsk};
 use super::bytes::Malformed;
 use super::evidence::Values;
@@ -10,15 +9,16 @@ use super::group::{Group, Owner};
 use super::journal::{Hash, Key};
 use super::moment::{Ingested, Moment};
 use super::output::{Arrival, Output};
-use super::progress::Clock;
+use super::progress::Times;
 use super::row::Row;
+use super::schedule::{DueTimes, Schedule};
 
 /// The windows of one detection.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
     groups: HashMap<Hash, Box<Group>, foldhash::fast::RandomState>,
-    agenda: Agenda,
-    /// The first open window of each group that has one, where other correlations wait for what it comes to.
+    schedule: Schedule,
+    /// The first open window of each group that has one: those who see the firing points wait for it.
     open: BTreeSet<(Moment, Hash)>,
     rows: usize,
     /// Bytes of all groups with their rows, about.
@@ -30,7 +30,7 @@ pub(super) struct Windows {
 pub(super) struct Turn<'t> {
     pub(super) ask: &'t Ask,
     pub(super) window: &'t WindowAsk,
-    pub(super) clock: Clock,
+    pub(super) clock: Times,
     /// The watermark, held back to the first open window of the correlations whose firing points are seen here.
     pub(super) watermark: Moment,
 }
@@ -43,11 +43,6 @@ impl Turn<'_> {
 
     fn is_monotone(&self) -> bool {
         self.window.measure.is_monotone()
-    }
-
-    /// Whether others wait for what is settled here.
-    fn is_waited_for(&self) -> bool {
-        !self.window.links.is_empty() && !self.is_monotone()
     }
 }
 
@@ -71,9 +66,9 @@ impl Windows {
         let news = sift(&group, arrivals, owner, output);
         // Who sees the firing points may have forgotten what comes again here.
         let is_seen = !turn.window.links.is_empty();
-        let stirred =
+        let affected =
             if is_seen { arrivals.iter().map(|arrival| arrival.row).collect() } else { news.clone() };
-        if !stirred.is_empty() {
+        if !affected.is_empty() {
             if !is_known {
                 group.values = std::mem::take(&mut arrivals[0].values);
                 let values = || group.values.as_bytes().to_vec();
@@ -87,24 +82,24 @@ impl Windows {
                 owner.write(row, output);
             }
             if turn.is_monotone() {
-                examine_around(&mut group, &stirred, owner, output);
+                examine_around(&mut group, &affected, owner, output);
             } else {
-                group.reopen(&stirred, owner, output);
+                group.reopen(&affected, owner, output);
             }
-            group.trim(owner, output);
+            group.trim(&affected, owner, output);
             group.note(owner, output);
             self.bytes = self.bytes + group.bytes() - bytes;
             let due = group.due_after_news(owner);
-            self.agenda.bring_forward(hash, &mut group.due, due);
-            self.note_open(hash, first_open, group.first_open(), turn);
+            self.schedule.bring_forward(hash, &mut group.due, due);
+            self.note_open(hash, first_open, group.first_open());
         }
         if is_known || !news.is_empty() {
             self.groups.insert(hash, group);
         }
     }
 
-    fn note_open(&mut self, hash: Hash, before: Moment, after: Moment, turn: Turn<'_>) {
-        if before != after && turn.is_waited_for() {
+    fn note_open(&mut self, hash: Hash, before: Moment, after: Moment) {
+        if before != after {
             self.open.remove(&(before, hash));
             if after != Moment::END {
                 self.open.insert((after, hash));
@@ -119,24 +114,26 @@ impl Windows {
 
     fn settle(&mut self, turn: Turn<'_>, output: &mut Output) {
         // Nothing of what is noted below is due at once.
-        while let Some(hash) = self.agenda.due(turn.watermark, turn.clock.caught_up) {
+        while let Some(hash) = self.schedule.due(turn.watermark, turn.clock.caught_up) {
             let Some(mut group) = self.groups.remove(&hash) else {
                 debug_assert!(false, "a group is noted that there is not");
                 return;
             };
-            self.agenda.remove(hash, &group.due);
+            self.schedule.remove(hash, &group.due);
             let (rows, bytes, first_open) = (group.rows.len(), group.bytes(), group.first_open());
             let owner = turn.owner(hash, turn.watermark);
             let waiting = group.settle(owner, output);
             self.rows -= rows - group.rows.len();
-            self.note_open(hash, first_open, group.first_open(), turn);
+            self.note_open(hash, first_open, group.first_open());
             if group.is_done() {
                 self.bytes -= bytes;
+                // Stored texts may have no row.
+                output.excerpt_bytes -= group.excerpt_bytes();
                 output.journal.remove(&turn.ask.detection, Key::Group(hash));
             } else {
                 self.bytes = self.bytes + group.bytes() - bytes;
                 let due = group.due(waiting, owner);
-                self.agenda.add(hash, &mut group.due, due);
+                self.schedule.add(hash, &mut group.due, due);
                 self.groups.insert(hash, group);
             }
         }
@@ -160,15 +157,15 @@ impl Windows {
     }
 
     /// An order among those of several detections by which groups are dropped, if there is one.
-    pub(super) fn dispensable(&self) -> Option<impl Ord + use<>> {
-        self.agenda.dispensable().map(|(order, _)| order)
+    pub(super) fn eviction_candidate(&self) -> Option<impl Ord + use<>> {
+        self.schedule.eviction_candidate().map(|(order, _)| order)
     }
 
     /// Drops the group that can be spared most easily.
     pub(super) fn evict(&mut self, ask: &Ask, output: &mut Output) {
-        let Some((_, hash)) = self.agenda.dispensable() else { return };
+        let Some((_, hash)) = self.schedule.eviction_candidate() else { return };
         let Some(group) = self.groups.remove(&hash) else { return };
-        self.agenda.remove(hash, &group.due);
+        self.schedule.remove(hash, &group.due);
         self.open.remove(&(group.first_open(), hash));
         output.tally.evicted_groups += 1;
         output.tally.evicted_rows += group.rows.len() as u64;
@@ -210,9 +207,9 @@ impl Windows {
             group.restored(owner);
             self.bytes += group.bytes();
             // Looked at in the next step, which notes it anew.
-            let at_once = Due { settle: Ingested::LONG_AGO, ..Due::NEVER };
-            self.agenda.add(hash, &mut group.due, at_once);
-            self.note_open(hash, Moment::END, group.first_open(), turn);
+            let at_once = DueTimes { settle: Ingested::LONG_AGO, ..DueTimes::NEVER };
+            self.schedule.add(hash, &mut group.due, at_once);
+            self.note_open(hash, Moment::END, group.first_open());
             self.groups.insert(hash, group);
         }
     }

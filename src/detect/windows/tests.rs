@@ -27,8 +27,8 @@ const LIVE: Idle = Idle { settle: Duration::from_hours(1), forget: Duration::fro
 const KEEPING: Idle = Idle { settle: Duration::ZERO, forget: Duration::from_hours(24) };
 
 /// When everything is settled.
-fn much_later() -> Progress {
-    Progress { watermark: Timestamp::MAX, now: Timestamp::MAX, caught_up: Timestamp::MAX }
+fn much_later() -> StreamProgress {
+    StreamProgress { watermark: Timestamp::MAX, now: Timestamp::MAX, caught_up: Timestamp::MAX }
 }
 
 fn rule(id: &str) -> Rule {
@@ -147,7 +147,8 @@ fn run(rules: &[Rule], calls: &[Call], arrival: &Arrival, idle: Idle) -> BTreeMa
         let awaited = rest.iter().filter(|number| !came.contains(number)).map(|number| calls[*number].time());
         let watermark = awaited.min().unwrap_or(Timestamp::from_second(10 * 3600).unwrap());
         let evidence = chunk.iter().map(|number| evidence[*number].clone());
-        let step = engine.step(evidence, Progress::in_order(watermark));
+        let now = Timestamp::from_second(1).unwrap();
+        let step = engine.step(evidence, StreamProgress { watermark, now, caught_up: now });
         note(&step, &mut told);
         stored.apply(step.changes);
         if *restore {
@@ -389,7 +390,7 @@ proptest! {
         let mut told = BTreeSet::new();
         for number in &arrival.order {
             // A watermark that runs ahead of what is still to come.
-            let step = engine.step([evidence[*number].clone()], Progress::in_order(calls[*number].time()));
+            let step = engine.step([evidence[*number].clone()], StreamProgress::in_order(calls[*number].time()));
             let first = step.findings.iter().filter(|finding| finding.revision == 1);
             told.extend(first.filter(|finding| finding.kind == FindingKind::Window).map(id));
         }
@@ -410,7 +411,7 @@ proptest! {
         evidence.sort_by(Evidence::order);
         let mut engine = Engine::new(feeds, Idle::SORTED, Journaling::Off);
         let mut told = BTreeMap::new();
-        note(&engine.step(evidence, Progress::in_order(Timestamp::MAX)), &mut told);
+        note(&engine.step(evidence, StreamProgress::in_order(Timestamp::MAX)), &mut told);
         prop_assert_eq!(told, expected(&rules, &calls));
     }
 }
@@ -428,8 +429,8 @@ fn a_listing_has_the_newest_hits_and_one_of_each_member() {
     calls.push(call(60, 2, Some(1)));
     let feeds = Arc::new(Feeds::new(&rules));
     let evidence = evidence_of(&rules, &calls, &feeds);
-    let step =
-        Engine::new(feeds, Idle::SORTED, Journaling::Off).step(evidence, Progress::in_order(Timestamp::MIN));
+    let step = Engine::new(feeds, Idle::SORTED, Journaling::Off)
+        .step(evidence, StreamProgress::in_order(Timestamp::MIN));
     let [finding] = &step.findings[..] else { panic!("one finding: {:?}", step.findings) };
     assert_eq!((finding.count, finding.listed.len()), (61, LISTED));
     assert_eq!((&*finding.listed[0].rule, &*finding.listed[1].rule), ("a", "b"));
@@ -445,8 +446,8 @@ fn last_words_on_several_periods_have_their_texts() {
     let calls: Vec<Call> = (0..240).map(|minute| call(minute, 0, None)).collect();
     let feeds = Arc::new(Feeds::new(&rules));
     let evidence = evidence_of(&rules, &calls, &feeds);
-    let step =
-        Engine::new(feeds, Idle::SORTED, Journaling::Off).step(evidence, Progress::in_order(Timestamp::MAX));
+    let step = Engine::new(feeds, Idle::SORTED, Journaling::Off)
+        .step(evidence, StreamProgress::in_order(Timestamp::MAX));
     let last: Vec<_> = step.findings.iter().filter(|finding| finding.revision == 2).collect();
     assert_eq!(last.len(), 4, "one for each hour");
     for finding in last {
@@ -477,7 +478,7 @@ fn what_takes_no_part_is_counted() {
     let evidence = evidence_of(&rules, &calls, &feeds);
     let again = evidence[0].clone();
     let mut engine = Engine::new(feeds, LIVE, Journaling::Off);
-    engine.step(evidence.into_iter().chain([again]), Progress::in_order(Timestamp::MIN));
+    engine.step(evidence.into_iter().chain([again]), StreamProgress::in_order(Timestamp::MIN));
     let expected = Tally { facts: 4, duplicate: 1, no_group: 1, no_value: 1, ..Tally::default() };
     assert_eq!(*engine.tally(), expected);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use trailhound::decode::{Decoder, Item, Limits, Source};
-use trailhound::detect::windows::{Change, Engine, Identity, Idle, Journaling, Progress, StoredRow};
+use trailhound::detect::windows::{Change, Engine, Identity, Idle, Journaling, StreamProgress, StoredRow};
 use trailhound::detect::{Detections, Evidence, Scratch};
 use trailhound::sigma::{RuleFile, compile};
 
@@ -75,8 +75,8 @@ fn at(minutes: i64) -> Timestamp {
 }
 
 /// Events are expected and come as they happen.
-fn progress(minutes: i64) -> Progress {
-    Progress { watermark: at(minutes), now: at(minutes), caught_up: at(minutes) }
+fn progress(minutes: i64) -> StreamProgress {
+    StreamProgress { watermark: at(minutes), now: at(minutes), caught_up: at(minutes) }
 }
 
 fn apply(rows: &mut Vec<StoredRow>, changes: Vec<Change>) {

@@ -10,7 +10,7 @@ fn stepped(rules: &[Rule], bounds: Bounds, calls: &[Call]) -> (Engine, Stored, V
     engine.bounds = bounds;
     let (mut stored, mut findings) = (Stored::default(), Vec::new());
     for evidence in evidence {
-        let step = engine.step([evidence], Progress::in_order(Timestamp::MIN));
+        let step = engine.step([evidence], StreamProgress::in_order(Timestamp::MIN));
         stored.apply(step.changes);
         findings.extend(step.findings);
     }

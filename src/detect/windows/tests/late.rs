@@ -47,7 +47,7 @@ impl Live {
 
     fn step(&mut self, numbers: &[usize], watermark: Timestamp) {
         let evidence = numbers.iter().map(|number| self.evidence[*number].clone());
-        let progress = Progress { watermark, now: self.now, caught_up: self.now };
+        let progress = StreamProgress { watermark, now: self.now, caught_up: self.now };
         let step = self.engine.step(evidence, progress);
         // What was forgotten and comes again is told again, under the same id.
         let first = |finding: &Finding| finding.revision == 1 && self.told.contains_key(&id(finding));
@@ -244,7 +244,7 @@ fn what_comes_while_a_window_is_kept_is_counted_in_a_later_revision() {
     for (hours, number) in [(0, Some(3)), (0, Some(0)), (1, Some(1)), (3, None), (5, Some(2)), (7, None)] {
         let now = at(TODAY) + SignedDuration::from_hours(hours);
         let evidence = number.map(|number: usize| evidence[number].clone());
-        let step = engine.step(evidence, Progress { watermark: at(TODAY - 60), now, caught_up: now });
+        let step = engine.step(evidence, StreamProgress { watermark: at(TODAY - 60), now, caught_up: now });
         let of_year = step.findings.iter().filter(|finding| finding.time < at(TODAY));
         revisions.extend(of_year.map(|finding| (hours, finding.revision, finding.count)));
     }
@@ -278,7 +278,7 @@ fn a_window_is_settled_when_it_was_left_alone() {
             number += usize::from(what == 0);
             caught = if what == 1 { minute } else { caught };
             let (now, caught_up) = (at(TODAY + minute), at(TODAY + caught));
-            let step = engine.step(came, Progress { watermark: at(TODAY - 60), now, caught_up });
+            let step = engine.step(came, StreamProgress { watermark: at(TODAY - 60), now, caught_up });
             if !step.findings.is_empty() {
                 assert_eq!(told.replace(minute), None);
             }

@@ -31,11 +31,11 @@ fn swapped(
         let evidence = Some(call.evidence(number, rules, feeds));
         let is_stale = (swap..swap + stale).contains(&number);
         let evidence = if is_stale { evidence.and_then(|it| new.adopt(it, &old, &kept)) } else { evidence };
-        let step = engine.step(evidence, Progress::in_order(Timestamp::MIN));
+        let step = engine.step(evidence, StreamProgress::in_order(Timestamp::MIN));
         note(&step, &mut told);
         stored.apply(step.changes);
     }
-    let end = engine.step([], Progress::in_order(Timestamp::MAX));
+    let end = engine.step([], StreamProgress::in_order(Timestamp::MAX));
     note(&end, &mut told);
     stored.apply(end.changes);
     assert_eq!((engine.size().0, engine.excerpt_bytes), (0, 0));
@@ -84,7 +84,7 @@ fn what_changed_begins_anew() {
         let mut engine = Engine::new(Arc::clone(&old), Idle::SORTED, Journaling::Off);
         engine.step(
             calls[..2].iter().enumerate().map(|(n, call)| call.evidence(n, &rules, &old)),
-            Progress::in_order(Timestamp::MIN),
+            StreamProgress::in_order(Timestamp::MIN),
         );
         engine.succeed(Arc::clone(&new), &kept);
         let adopted = new.adopt(calls[2].evidence(2, &rules, &old), &old, &kept);
@@ -117,7 +117,7 @@ fn what_was_learnt_is_not_told_and_is_known() {
     let mut stored = Stored::default();
     stored.apply(engine.learn(evidence[..2].to_vec(), Timestamp::MIN));
     assert_eq!(engine.size(), (0, 0, 2));
-    let step = engine.step(evidence[2..].to_vec(), Progress::in_order(Timestamp::MAX));
+    let step = engine.step(evidence[2..].to_vec(), StreamProgress::in_order(Timestamp::MAX));
     let told: Vec<Id> = step.findings.iter().map(id).filter(|id| id.0 == "first-seen").collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].2, ["u1", "r3"]);
@@ -146,5 +146,34 @@ fn what_members_mean_is_part_of_what_a_correlation_means() {
         let others: Vec<&str> =
             before.keys().filter(|id| before[*id] != after[*id]).map(String::as_str).collect();
         assert_eq!(others, expected, "{changed}");
+    }
+}
+
+#[test]
+fn an_outer_correlation_may_come_and_go_around_an_open_window() {
+    let few = || Threshold(vec![(Operator::Less, Number::Int(3))]);
+    let inner = || correlation("y", CorrelationKind::EventCount(few()), &["a"], &["user"], 600);
+    let outer = || correlation("z", CorrelationKind::EventCount(few()), &["y"], &["user"], 3600);
+    let (without, with) = (vec![rule("a"), inner()], vec![rule("a"), inner(), outer()]);
+    let calls = [call(0, 0, Some(1)), call(600, 0, Some(1))];
+    let kept: HashSet<&str> = ["a", "y"].into();
+    // Which rules run when the first event comes, when it is settled, and when the second one is.
+    let cases = [[&with, &without, &with], [&without, &with, &with], [&with, &with, &with]];
+    for rules in cases {
+        let feeds = rules.map(|rules| Arc::new(Feeds::new(rules)));
+        let mut engine = Engine::new(Arc::clone(&feeds[0]), Idle::SORTED, Journaling::Off);
+        let mut told = BTreeSet::new();
+        for (number, minutes) in [(0, 0), (1, 300), (1, 2_000)].into_iter().enumerate() {
+            let (comes, watermark) = minutes;
+            if number > 0 {
+                engine.succeed(Arc::clone(&feeds[number]), &kept);
+            }
+            let evidence = (number < 2).then(|| calls[comes].evidence(comes, rules[number], &feeds[number]));
+            let watermark = Timestamp::from_second(watermark * 60).unwrap();
+            let step = engine.step(evidence, StreamProgress::in_order(watermark));
+            told.extend(step.findings.iter().map(|finding| (finding.detection.to_string(), finding.time)));
+        }
+        let second = calls[1].time();
+        assert!(told.contains(&("z".to_owned(), second)), "the outer one waits for ever: {told:?}");
     }
 }

@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use super::journal::Hash;
 use super::moment::{Ingested, Moment};
 
-/// When a group is due. Each time is not after the one at which something can be done, and may be before it: then the
-/// group is looked at in vain and noted anew.
+/// When a group is due. It may be looked at in vain before something can be done; then it is noted anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Due {
+pub(super) struct DueTimes {
     /// The watermark must have passed this.
     pub(super) event: Moment,
     /// The watermark has passed something, which is settled then.
@@ -17,12 +16,12 @@ pub(super) struct Due {
     pub(super) forget: Ingested,
 }
 
-impl Due {
-    pub(super) const NEVER: Due =
-        Due { event: Moment::END, settle: Ingested::NEVER, forget: Ingested::NEVER };
+impl DueTimes {
+    pub(super) const NEVER: DueTimes =
+        DueTimes { event: Moment::END, settle: Ingested::NEVER, forget: Ingested::NEVER };
 
-    fn or(self, other: Due) -> Due {
-        Due {
+    fn or(self, other: DueTimes) -> DueTimes {
+        DueTimes {
             event: self.event.min(other.event),
             settle: self.settle.min(other.settle),
             forget: self.forget.min(other.forget),
@@ -32,26 +31,26 @@ impl Due {
 
 /// All groups, by when they are due.
 #[derive(Debug, Default)]
-pub(super) struct Agenda {
+pub(super) struct Schedule {
     event: BTreeSet<(Moment, Hash)>,
     settle: BTreeSet<(Ingested, Hash)>,
     forget: BTreeSet<(Ingested, Hash)>,
 }
 
-impl Agenda {
+impl Schedule {
     /// Notes that the group, noted as `noted`, may be due sooner.
-    pub(super) fn bring_forward(&mut self, hash: Hash, noted: &mut Due, due: Due) {
+    pub(super) fn bring_forward(&mut self, hash: Hash, noted: &mut DueTimes, due: DueTimes) {
         let due = noted.or(due);
         self.note(hash, noted, due);
     }
 
     /// Notes when a group is due that was not noted.
-    pub(super) fn add(&mut self, hash: Hash, noted: &mut Due, due: Due) {
-        *noted = Due::NEVER;
+    pub(super) fn add(&mut self, hash: Hash, noted: &mut DueTimes, due: DueTimes) {
+        *noted = DueTimes::NEVER;
         self.note(hash, noted, due);
     }
 
-    fn note(&mut self, hash: Hash, noted: &mut Due, due: Due) {
+    fn note(&mut self, hash: Hash, noted: &mut DueTimes, due: DueTimes) {
         replace(&mut self.event, hash, (noted.event, due.event), Moment::END);
         replace(&mut self.settle, hash, (noted.settle, due.settle), Ingested::NEVER);
         replace(&mut self.forget, hash, (noted.forget, due.forget), Ingested::NEVER);
@@ -61,14 +60,14 @@ impl Agenda {
     /// A group that is due, if there is one.
     pub(super) fn due(&self, watermark: Moment, caught_up: Ingested) -> Option<Hash> {
         let event = self.event.first().filter(|(due, _)| *due < watermark).map(|(_, hash)| *hash);
-        let waits = |agenda: &BTreeSet<(Ingested, Hash)>| {
-            agenda.first().filter(|(due, _)| *due <= caught_up).map(|(_, hash)| *hash)
+        let waits = |schedule: &BTreeSet<(Ingested, Hash)>| {
+            schedule.first().filter(|(due, _)| *due <= caught_up).map(|(_, hash)| *hash)
         };
         event.or_else(|| waits(&self.settle)).or_else(|| waits(&self.forget))
     }
 
     /// A group is gone, or is about to be noted anew.
-    pub(super) fn remove(&mut self, hash: Hash, noted: &Due) {
+    pub(super) fn remove(&mut self, hash: Hash, noted: &DueTimes) {
         self.event.remove(&(noted.event, hash));
         self.settle.remove(&(noted.settle, hash));
         self.forget.remove(&(noted.forget, hash));
@@ -76,7 +75,7 @@ impl Agenda {
 
     /// The group that can be spared most easily, and an order among those of several agendas: one that is only
     /// remembered, the longest idle first; then one that waits to be settled; then the one whose time is over first.
-    pub(super) fn dispensable(&self) -> Option<((Ingested, Ingested, Moment), Hash)> {
+    pub(super) fn eviction_candidate(&self) -> Option<((Ingested, Ingested, Moment), Hash)> {
         let never = (Ingested::NEVER, Ingested::NEVER, Moment::END);
         if let Some((due, hash)) = self.forget.first() {
             return Some(((*due, never.1, never.2), *hash));
@@ -88,11 +87,11 @@ impl Agenda {
     }
 }
 
-fn replace<T: Copy + Ord>(agenda: &mut BTreeSet<(T, Hash)>, hash: Hash, (old, new): (T, T), never: T) {
+fn replace<T: Copy + Ord>(schedule: &mut BTreeSet<(T, Hash)>, hash: Hash, (old, new): (T, T), never: T) {
     if old != new {
-        agenda.remove(&(old, hash));
+        schedule.remove(&(old, hash));
         if new != never {
-            agenda.insert((new, hash));
+            schedule.insert((new, hash));
         }
     }
 }
