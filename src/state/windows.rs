@@ -124,7 +124,8 @@ impl Windows {
     }
 
     fn step(&mut self, evidence: Vec<Evidence>, now: Timestamp, updates: bool) -> Vec<Alert> {
-        let mut step = self.engine.step(evidence, self.horizon.progress(now));
+        let progress = self.horizon.progress(now);
+        let mut step = self.engine.step(evidence, progress);
         self.changes.append(&mut step.changes);
         self.count();
         let told = step.findings.iter().filter(|finding| finding.revision == 1 || updates);

@@ -240,6 +240,14 @@ async fn carry_out(plan: Plan) -> usize {
     if !plan.latest_first {
         trail.put(LAST, last_object()).await;
     }
+    let received = || {
+        let taken = receiver.requests().into_iter().filter(|request| request.status == 200);
+        taken.map(|request| request.alert()).collect::<Vec<_>>()
+    };
+    // Its announcement may take a while; what comes after the clock was set would look as if it had come hours ago.
+    while plan.rules == RULES && !received().iter().any(|alert| alert["actor"]["name"] == "last") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     trail.drained().await;
     // What more evidence could undo is settled when its window was idle for the lateness.
     clock.set_forward(2);
@@ -248,10 +256,6 @@ async fn carry_out(plan: Plan) -> usize {
         *daemon = start(around, rules, state);
     }
 
-    let received = || {
-        let taken = receiver.requests().into_iter().filter(|request| request.status == 200);
-        taken.map(|request| request.alert()).collect::<Vec<_>>()
-    };
     let started = Instant::now();
     while support::ids(&received()).len() < expected.len() && started.elapsed() < support::DEADLINE {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -264,7 +268,11 @@ async fn carry_out(plan: Plan) -> usize {
     let ids = support::ids(&received);
     let (lost, strange): (Vec<_>, Vec<_>) =
         (expected.difference(&ids).collect(), ids.difference(&expected).collect());
-    assert!(lost.is_empty() && strange.is_empty(), "lost: {lost:?}, not expected: {strange:?}");
+    let log = daemons[0].0.stderr();
+    assert!(
+        lost.is_empty() && strange.is_empty(),
+        "lost: {lost:?}, not expected: {strange:?}, the log of the last daemon: {log}"
+    );
     let mut first: BTreeMap<&str, Value> = BTreeMap::new();
     for alert in &received {
         let body = lasting(alert);
