@@ -107,8 +107,21 @@ impl Group {
         GROUP_BYTES + self.values.as_bytes().len() + rows
     }
 
-    pub(super) fn has(&self, row: &Row) -> bool {
-        self.rows.binary_search(row).is_ok()
+    /// Whether the row is there already. One that comes again after its window was idle has come for that window: what comes
+    /// with it must find it there.
+    pub(super) fn meets_again(&mut self, row: &Row, owner: Owner<'_>, output: &mut Output) -> bool {
+        let Ok(at) = self.rows.binary_search(row) else { return false };
+        let now = owner.clock.now;
+        let row = &mut self.rows[at];
+        if row.ingested < now && owner.clock.settles(row.ingested) <= now {
+            row.ingested = now;
+            owner.write(row, output);
+            let row = *row;
+            self.touched = self.touched.max(now);
+            let counting = self.periods.iter_mut().filter(|period| period.counts(&row, owner));
+            counting.for_each(|period| period.touched = now);
+        }
+        true
     }
 
     /// Puts in sorted rows that are not there yet, none twice.

@@ -63,7 +63,7 @@ impl Windows {
         let known = self.groups.remove(&hash);
         let (is_known, bytes) = (known.is_some(), known.as_ref().map_or(0, |group| group.bytes()));
         let mut group = known.unwrap_or_else(|| Box::new(Group::new(Values::default())));
-        let news = sift(&group, arrivals, owner, output);
+        let news = sift(&mut group, arrivals, owner, output);
         // Who sees the firing points may have forgotten what comes again here.
         let is_seen = !turn.window.links.is_empty();
         let affected =
@@ -137,6 +137,14 @@ impl Windows {
                 self.groups.insert(hash, group);
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn users(&self) -> Vec<String> {
+        let mut users: Vec<String> =
+            self.groups.values().flat_map(|group| group.values.iter().map(str::to_owned)).collect();
+        users.sort_unstable();
+        users
     }
 
     pub(super) fn groups(&self) -> usize {
@@ -215,11 +223,11 @@ impl Windows {
     }
 }
 
-/// The rows that are new, sorted; the others are counted.
-fn sift(group: &Group, arrivals: &[Arrival], owner: Owner<'_>, output: &mut Output) -> Vec<Row> {
+/// The rows that are new, sorted; the others are counted, and keep their windows.
+fn sift(group: &mut Group, arrivals: &[Arrival], owner: Owner<'_>, output: &mut Output) -> Vec<Row> {
     let mut news: Vec<Row> = Vec::new();
     for Arrival { row, .. } in arrivals {
-        if news.last() == Some(row) || group.has(row) {
+        if news.last() == Some(row) || group.meets_again(row, owner, output) {
             output.tally.duplicate += 1;
         } else {
             news.push(Row { ingested: owner.clock.now, is_open: !owner.is_monotone(), ..*row });

@@ -108,3 +108,30 @@ fn the_latest_first_sights_go() {
         }
     }
 }
+
+#[test]
+fn what_is_only_remembered_goes_before_what_is_still_to_come() {
+    let few = Threshold(vec![(Operator::Less, Number::Int(2))]);
+    let rules = [rule("a"), correlation("z", CorrelationKind::EventCount(few), &["a"], &["user"], 3600)];
+    // Settled and remembered; behind the watermark, and idle for a moment; ahead of the watermark.
+    let calls = [call(0, 0, Some(1)), call(1, 0, Some(2)), call(600, 0, Some(3))];
+    let feeds = Arc::new(Feeds::new(&rules));
+    let evidence = evidence_of(&rules, &calls, &feeds);
+    let one = bytes_of(&rules, &calls[..1]);
+    for (room, expected) in [(3, vec!["u1", "u2", "u3"]), (2, vec!["u2", "u3"]), (1, vec!["u3"])] {
+        let mut engine = Engine::new(Arc::clone(&feeds), LIVE, Journaling::Off);
+        let mut step = |number: Option<usize>, hours: i64| {
+            let now = Timestamp::from_second(1_000_000 + hours * 3_600).unwrap();
+            let watermark = Timestamp::from_second(300 * 60).unwrap();
+            let evidence = number.map(|number| evidence[number].clone());
+            engine.bounds.bytes = if number == Some(2) { one * room + one / 2 } else { usize::MAX };
+            engine.step(evidence, StreamProgress { watermark, now, caught_up: now });
+        };
+        step(Some(0), 0);
+        step(None, 2);
+        step(Some(1), 2);
+        step(Some(2), 2);
+        let Store::Windows(windows) = &engine.stores[0] else { panic!("it has windows") };
+        assert_eq!(windows.users(), expected, "room for {room}");
+    }
+}

@@ -286,3 +286,55 @@ fn a_window_is_settled_when_it_was_left_alone() {
         assert_eq!(told, expected, "{comes:?}");
     }
 }
+
+#[test]
+fn what_comes_again_keeps_its_window() {
+    let two = CorrelationKind::EventCount(at_least(2));
+    let rules = [rule("a"), correlation("z", two, &["a"], &[], 3600)];
+    let calls = [call(FIRST_YEAR, 0, Some(1)), call(FIRST_YEAR + 1, 0, Some(2)), call(TODAY, 0, Some(3))];
+    let feeds = Arc::new(Feeds::new(&rules));
+    let evidence = evidence_of(&rules, &calls, &feeds);
+    for restored in [false, true] {
+        let (mut engine, mut stored) =
+            (Engine::new(Arc::clone(&feeds), LIVE, Journaling::On), Stored::default());
+        let mut told = Vec::new();
+        for (hours, number) in [(0, 2), (0, 0), (23, 0), (40, 1)] {
+            let now = at(TODAY) + SignedDuration::from_hours(hours);
+            let progress = StreamProgress { watermark: at(TODAY - 60), now, caught_up: now };
+            let step = engine.step([evidence[number].clone()], progress);
+            told.extend(step.findings.iter().map(|finding| (hours, finding.count)));
+            stored.apply(step.changes);
+            if restored {
+                engine = Engine::restored(Arc::clone(&feeds), LIVE, stored.rows());
+            }
+        }
+        assert_eq!(told, [(40, 2)], "{restored}");
+    }
+}
+
+#[test]
+fn a_straggler_opens_the_windows_that_it_comes_into() {
+    let three = Threshold(vec![(Operator::Equal, Number::Int(3))]);
+    let rules = [rule("a"), correlation("z", CorrelationKind::EventCount(three), &["a"], &[], 3600)];
+    let at_minute = |minute| call(FIRST_YEAR + minute, 0, Some(0));
+    let calls = [at_minute(0), at_minute(20), at_minute(10)];
+    let feeds = Arc::new(Feeds::new(&rules));
+    let evidence = evidence_of(&rules, &calls, &feeds);
+    for restored in [false, true] {
+        let (mut engine, mut stored) =
+            (Engine::new(Arc::clone(&feeds), LIVE, Journaling::On), Stored::default());
+        let mut told = Vec::new();
+        for (hours, numbers) in [(0, &[0, 1][..]), (2, &[]), (3, &[2]), (5, &[])] {
+            let now = at(TODAY) + SignedDuration::from_hours(hours);
+            let progress = StreamProgress { watermark: at(TODAY), now, caught_up: now };
+            let step = engine.step(numbers.iter().map(|number| evidence[*number].clone()), progress);
+            // The window that ends with the second one has three only with the straggler.
+            told.extend(step.findings.iter().map(|finding| (hours, finding.time, finding.delay)));
+            stored.apply(step.changes);
+            if restored {
+                engine = Engine::restored(Arc::clone(&feeds), LIVE, stored.rows());
+            }
+        }
+        assert_eq!(told, [(5, calls[1].time(), SignedDuration::from_hours(1))], "{restored}");
+    }
+}
