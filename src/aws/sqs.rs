@@ -148,7 +148,7 @@ impl Announcer for Queue {
         let receiver = Receiver::new(self.clone(), source, deliveries, hands);
         let received = async {
             if let Some(Err(error)) = stop.run_until_cancelled(self.inspect()).await {
-                // The receiver goes on trying, and tells as long as it fails.
+                // The receiver goes on trying, and warns as long as it fails.
                 error!(%error, "the queue cannot be looked at");
             }
             receiver.run(stop.clone(), abandon).await;

@@ -73,7 +73,7 @@ impl Schedule {
         self.forget.remove(&(noted.forget, hash));
     }
 
-    /// The group that can be spared most easily, and an order among those of several agendas: one that is only
+    /// The group that can be spared most easily, and an order among those of several schedules: one that is only
     /// remembered, the longest idle first; then one that waits to be settled; then the one whose time is over first.
     pub(super) fn eviction_candidate(&self) -> Option<((Ingested, Ingested, Moment), Hash)> {
         let never = (Ingested::NEVER, Ingested::NEVER, Moment::END);

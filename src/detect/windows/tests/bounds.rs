@@ -118,7 +118,8 @@ fn what_is_only_remembered_goes_before_what_is_still_to_come() {
     let feeds = Arc::new(Feeds::new(&rules));
     let evidence = evidence_of(&rules, &calls, &feeds);
     let one = bytes_of(&rules, &calls[..1]);
-    for (room, expected) in [(3, vec!["u1", "u2", "u3"]), (2, vec!["u2", "u3"]), (1, vec!["u3"])] {
+    let cases = [(3, vec!["u1", "u2", "u3"], 1), (2, vec!["u2", "u3"], 1), (1, vec!["u3"], 600)];
+    for (room, expected, first_open) in cases {
         let mut engine = Engine::new(Arc::clone(&feeds), LIVE, Journaling::Off);
         let mut step = |number: Option<usize>, hours: i64| {
             let now = Timestamp::from_second(1_000_000 + hours * 3_600).unwrap();
@@ -133,5 +134,7 @@ fn what_is_only_remembered_goes_before_what_is_still_to_come() {
         step(Some(2), 2);
         let Store::Windows(windows) = &engine.stores[0] else { panic!("it has windows") };
         assert_eq!(windows.users(), expected, "room for {room}");
+        let first_open = Timestamp::from_second(first_open * 60).unwrap();
+        assert_eq!(windows.settled_until().time(), first_open, "room for {room}");
     }
 }

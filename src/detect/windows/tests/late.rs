@@ -230,25 +230,62 @@ fn a_group_that_was_forgotten_has_the_id_of_before() {
     assert_eq!((ids.len(), ids[1] == ids[2]), (3, true), "{ids:?}");
 }
 
+/// What is found when so much comes, each at so many hours from now on, while the watermark lies an hour before now; with and
+/// without a restart after each step.
+fn found(rules: &[Rule], calls: &[Call], comes: &[(i64, &[usize])]) -> Vec<(i64, Finding)> {
+    let feeds = Arc::new(Feeds::new(rules));
+    let evidence = evidence_of(rules, calls, &feeds);
+    let run = |is_restarted: bool| {
+        let mut engine = Engine::new(Arc::clone(&feeds), LIVE, Journaling::On);
+        let (mut stored, mut found) = (Stored::default(), Vec::new());
+        for (hours, numbers) in comes {
+            let now = at(TODAY) + SignedDuration::from_hours(*hours);
+            let evidence = numbers.iter().map(|number| evidence[*number].clone());
+            let progress = StreamProgress { watermark: at(TODAY - 60), now, caught_up: now };
+            let step = engine.step(evidence, progress);
+            found.extend(step.findings.into_iter().map(|finding| (*hours, finding)));
+            stored.apply(step.changes);
+            if is_restarted {
+                engine = Engine::restored(Arc::clone(&feeds), LIVE, stored.rows());
+            }
+        }
+        found
+    };
+    let found = run(false);
+    assert_eq!(run(true), found, "a restart changes what is found");
+    found
+}
+
 #[test]
 fn what_comes_while_a_window_is_kept_is_counted_in_a_later_revision() {
     let mut grouped = rule("a");
     grouped.extension.group = Some(Grouping { by: paths(&["user"]), period: SignedDuration::from_hours(1) });
-    let mut calls: Vec<Call> = (0..3).map(|minute| call(FIRST_YEAR + minute, 0, Some(1))).collect();
-    calls.push(call(TODAY, 0, Some(2)));
-    let feeds = Arc::new(Feeds::new(&[grouped]));
-    let rules = [rule("a")];
-    let evidence = evidence_of(&rules, &calls, &feeds);
-    let mut engine = Engine::new(feeds, LIVE, Journaling::Off);
-    let mut revisions = Vec::new();
-    for (hours, number) in [(0, Some(3)), (0, Some(0)), (1, Some(1)), (3, None), (5, Some(2)), (7, None)] {
-        let now = at(TODAY) + SignedDuration::from_hours(hours);
-        let evidence = number.map(|number: usize| evidence[number].clone());
-        let step = engine.step(evidence, StreamProgress { watermark: at(TODAY - 60), now, caught_up: now });
-        let of_year = step.findings.iter().filter(|finding| finding.time < at(TODAY));
-        revisions.extend(of_year.map(|finding| (hours, finding.revision, finding.count)));
-    }
-    assert_eq!(revisions, [(0, 1, 1), (3, 2, 2), (7, 3, 3)]);
+    let calls: Vec<Call> = (0..3).map(|minute| call(FIRST_YEAR + minute, 0, Some(1))).collect();
+    let found = found(&[grouped], &calls, &[(0, &[0]), (1, &[1]), (3, &[]), (5, &[2]), (7, &[])]);
+    let told: Vec<_> = found.iter().map(|(hours, it)| (*hours, it.revision, it.count, it.delay)).collect();
+    let hours = SignedDuration::from_hours;
+    assert_eq!(told, [(0, 1, 1, hours(0)), (3, 2, 2, hours(2)), (7, 3, 3, hours(2))]);
+}
+
+#[test]
+fn a_late_first_sight_waits_for_what_makes_it_old() {
+    let mut first = rule("b");
+    first.extension.first_seen = Some(FirstSeen {
+        of: Seen::Value(FieldPath::new("region")),
+        by: paths(&["user"]),
+        learn: SignedDuration::from_hours(1),
+        forget: SignedDuration::from_hours(1),
+    });
+    let rules = [rule("a"), first];
+    // The first one of the detection; and one value in two periods, the later one of which comes before the other.
+    let calls = [
+        call(FIRST_YEAR - 10_000, 1, Some(1)),
+        call(FIRST_YEAR + 90, 1, Some(2)),
+        call(FIRST_YEAR + 30, 1, Some(2)),
+    ];
+    let found = found(&rules, &calls, &[(0, &[0]), (2, &[1]), (2, &[2]), (4, &[])]);
+    let told: Vec<_> = found.iter().map(|(hours, it)| (*hours, it.time, it.delay)).collect();
+    assert_eq!(told, [(4, calls[2].time(), SignedDuration::from_hours(1))]);
 }
 
 #[test]
@@ -291,50 +328,19 @@ fn a_window_is_settled_when_it_was_left_alone() {
 fn what_comes_again_keeps_its_window() {
     let two = CorrelationKind::EventCount(at_least(2));
     let rules = [rule("a"), correlation("z", two, &["a"], &[], 3600)];
-    let calls = [call(FIRST_YEAR, 0, Some(1)), call(FIRST_YEAR + 1, 0, Some(2)), call(TODAY, 0, Some(3))];
-    let feeds = Arc::new(Feeds::new(&rules));
-    let evidence = evidence_of(&rules, &calls, &feeds);
-    for restored in [false, true] {
-        let (mut engine, mut stored) =
-            (Engine::new(Arc::clone(&feeds), LIVE, Journaling::On), Stored::default());
-        let mut told = Vec::new();
-        for (hours, number) in [(0, 2), (0, 0), (23, 0), (40, 1)] {
-            let now = at(TODAY) + SignedDuration::from_hours(hours);
-            let progress = StreamProgress { watermark: at(TODAY - 60), now, caught_up: now };
-            let step = engine.step([evidence[number].clone()], progress);
-            told.extend(step.findings.iter().map(|finding| (hours, finding.count)));
-            stored.apply(step.changes);
-            if restored {
-                engine = Engine::restored(Arc::clone(&feeds), LIVE, stored.rows());
-            }
-        }
-        assert_eq!(told, [(40, 2)], "{restored}");
-    }
+    let calls = [call(FIRST_YEAR, 0, Some(1)), call(FIRST_YEAR + 1, 0, Some(2))];
+    let found = found(&rules, &calls, &[(0, &[0]), (23, &[0]), (40, &[1])]);
+    let told: Vec<_> = found.iter().map(|(hours, it)| (*hours, it.count)).collect();
+    assert_eq!(told, [(40, 2)]);
 }
 
 #[test]
 fn a_straggler_opens_the_windows_that_it_comes_into() {
     let three = Threshold(vec![(Operator::Equal, Number::Int(3))]);
     let rules = [rule("a"), correlation("z", CorrelationKind::EventCount(three), &["a"], &[], 3600)];
-    let at_minute = |minute| call(FIRST_YEAR + minute, 0, Some(0));
-    let calls = [at_minute(0), at_minute(20), at_minute(10)];
-    let feeds = Arc::new(Feeds::new(&rules));
-    let evidence = evidence_of(&rules, &calls, &feeds);
-    for restored in [false, true] {
-        let (mut engine, mut stored) =
-            (Engine::new(Arc::clone(&feeds), LIVE, Journaling::On), Stored::default());
-        let mut told = Vec::new();
-        for (hours, numbers) in [(0, &[0, 1][..]), (2, &[]), (3, &[2]), (5, &[])] {
-            let now = at(TODAY) + SignedDuration::from_hours(hours);
-            let progress = StreamProgress { watermark: at(TODAY), now, caught_up: now };
-            let step = engine.step(numbers.iter().map(|number| evidence[*number].clone()), progress);
-            // The window that ends with the second one has three only with the straggler.
-            told.extend(step.findings.iter().map(|finding| (hours, finding.time, finding.delay)));
-            stored.apply(step.changes);
-            if restored {
-                engine = Engine::restored(Arc::clone(&feeds), LIVE, stored.rows());
-            }
-        }
-        assert_eq!(told, [(5, calls[1].time(), SignedDuration::from_hours(1))], "{restored}");
-    }
+    let calls = [0, 20, 10].map(|minute| call(FIRST_YEAR + minute, 0, Some(0)));
+    let found = found(&rules, &calls, &[(0, &[0, 1]), (2, &[]), (3, &[2]), (5, &[])]);
+    // The window that ends with the second one has three only with the straggler.
+    let told: Vec<_> = found.iter().map(|(hours, it)| (*hours, it.time, it.delay)).collect();
+    assert_eq!(told, [(5, calls[1].time(), SignedDuration::from_hours(1))]);
 }
