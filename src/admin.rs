@@ -41,6 +41,7 @@ impl Admin {
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    admin.intake.publish();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.render())
 }
 
@@ -49,7 +50,7 @@ async fn ledger(State(admin): State<Admin>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], ledger)
 }
 
-/// Whether everything can be received from, and in further lines what holds it back. Nothing of that takes the program
+/// Answers if every source can be received from, and names in further lines what holds the intake back. Nothing of that takes the program
 /// out of service: another one in its place would meet the same sink and the same outbox.
 async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
     let (status, mut text) = match () {

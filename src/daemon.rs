@@ -232,7 +232,7 @@ struct Parts<'p> {
 struct OpenState {
     state: State,
     owner: Owner,
-    /// What must take alerts for anything to be received: the outbox, or every required sink.
+    /// The outbox, or every required sink: they must take alerts for anything to be received.
     downstream: Downstream,
     /// The receipt handles of messages in flight, if there is a place where they are kept.
     handles: Option<(Handles, HandleFile)>,
@@ -274,7 +274,7 @@ async fn open_state(
     })
 }
 
-/// How long windows are kept, and how much of them.
+/// Returns the configured limits of windows.
 #[must_use]
 pub fn window_limits(config: &Config) -> WindowLimits {
     let idle = Idle::live(config.windows.lateness, config.windows.idle);

@@ -1,5 +1,5 @@
-//! How far the stream has come: the watermark of the detections over more than one event, and up to when everything that
-//! was announced has been ingested.
+//! The progress of the stream: the watermark of the detections over more than one event, and the time up to which everything
+//! that was announced has been ingested.
 //!
 //! It lies by the *lateness* behind the latest event that was seen, and behind the oldest message that is being dealt with or came
 //! lately: while a queue works off a backlog, more of that time is still to come. Files say nothing of their time; while
@@ -45,7 +45,7 @@ struct Known {
     timeless_until: Option<Instant>,
     watermark: Timestamp,
     caught_up: Timestamp,
-    /// When the first message may have come at the latest; before that nothing is known of a backlog.
+    /// The time by which a first message would have come; before that nothing is known of a backlog.
     begins: Instant,
 }
 
@@ -94,7 +94,7 @@ impl Horizon {
         known.latest = known.latest.max(Some(time));
     }
 
-    /// How far the stream has come.
+    /// Returns the progress of the stream.
     #[must_use]
     pub fn progress(&self, now: Timestamp) -> StreamProgress {
         let mut known = self.known();
@@ -132,8 +132,8 @@ impl Known {
         }
     }
 
-    /// When the oldest message was announced that may still have others of its time behind it, or else the time; none where
-    /// something has no time.
+    /// Returns the time of the oldest message that may still have others of its time behind it, or else the present time; none
+    /// where something has no time.
     fn announced(&mut self, now: Timestamp) -> Option<Timestamp> {
         let instant = Instant::now();
         self.forget(instant);

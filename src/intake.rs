@@ -25,7 +25,7 @@ const FAILURES: u32 = 5;
 /// The wait between probes, first and at most.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const MOST_WAIT: Duration = Duration::from_mins(2);
-/// How long the bound on bytes is reached before that is worth a warning; for moments it is reached by any busy program.
+/// The time for which the bound on bytes must be reached to be worth a warning; for moments any busy program reaches it.
 const LASTING: Duration = Duration::from_secs(10);
 /// How often sinks and the outbox are looked at while one of them takes nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -76,7 +76,7 @@ pub struct Downstream {
     pub outbox_full: Option<watch::Receiver<bool>>,
 }
 
-/// How much a source may receive, and why.
+/// A state of the intake of a source: how much it may receive, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IntakeState {
     /// As much as there is.
@@ -120,7 +120,7 @@ impl IntakeState {
         }
     }
 
-    /// Whether single messages are received, one after the other.
+    /// Returns true if single messages are received, one after the other.
     fn is_probing(self) -> bool {
         matches!(self, Self::SinkDown | Self::OutboxFull | Self::NothingReadable)
     }
@@ -194,7 +194,7 @@ impl Intake {
         };
         let mut held = self.held();
         held.sources.insert(name.to_owned(), state);
-        self.publish(&held);
+        self.publish_held(&held);
         drop(held);
         Source { intake: self.clone(), name: name.into() }
     }
@@ -221,10 +221,16 @@ impl Intake {
         !held.sources.is_empty() && held.sources.values().all(|source| source.able)
     }
 
-    /// The states of all sources, each once.
+    /// Returns the states of all sources, each once: those of this moment, though a source may not ask for a while.
     #[must_use]
     pub fn states(&self) -> BTreeSet<IntakeState> {
-        self.held().sources.values().map(|source| source.state).collect()
+        let held = self.held();
+        held.sources.values().map(|source| self.state_after(source.failures, held.bytes)).collect()
+    }
+
+    /// Sets the metrics of this moment.
+    pub fn publish(&self) {
+        self.publish_held(&self.held());
     }
 
     /// The state of a source after so many systemic failures in a row. Of several reasons the first cause counts: what
@@ -241,13 +247,14 @@ impl Intake {
     }
 
     /// Shows how many sources are in each state.
-    fn publish(&self, held: &Held) {
+    fn publish_held(&self, held: &Held) {
+        let states = held.sources.values().map(|source| self.state_after(source.failures, held.bytes));
+        let states: Vec<IntakeState> = states.collect();
         for state in IntakeState::ALL {
-            let sources = held.sources.values().filter(|source| source.state == state).count();
+            let sources = states.iter().filter(|other| **other == state).count();
             self.0.metrics.intake(state.name(), sources);
         }
-        let stopped = held.sources.values().any(|source| source.state.is_probing());
-        self.0.metrics.intake_stopped(stopped);
+        self.0.metrics.intake_stopped(states.iter().any(|state| state.is_probing()));
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -300,7 +307,7 @@ impl Source {
         let state = self.intake.state_after(source.failures, bytes);
         if source.state != state {
             self.enter(source, state, now);
-            self.intake.publish(&held);
+            self.intake.publish_held(&held);
         }
         let source = self.state(&mut held);
         match state {
@@ -337,7 +344,7 @@ impl Source {
         }
     }
 
-    /// When to look again at a bound that is reached: once, to say that it lasts.
+    /// Returns when to look again at a bound that is reached: once, to say that it lasts.
     fn lasting(&self, source: &mut SourceState, now: Instant) -> Option<Instant> {
         let lasts_from = source.since + LASTING;
         if now >= lasts_from && !std::mem::replace(&mut source.is_logged, true) {
@@ -501,6 +508,12 @@ mod tests {
         assert_eq!((state(), shown(&metrics)), (vec![IntakeState::Open], vec!["open 1".to_owned()]));
 
         outbox.send_replace(true);
+        intake.publish();
+        assert_eq!(
+            (state(), shown(&metrics)),
+            (vec![IntakeState::OutboxFull], vec!["outbox-full 1".into(), "stopped".into()]),
+            "before anybody asks"
+        );
         assert_eq!(source.permit().await, Permit::Probe);
         assert_eq!(
             (state(), shown(&metrics)),

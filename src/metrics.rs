@@ -370,7 +370,7 @@ impl Metrics {
         self.0.queue_oldest.set(oldest.as_secs_f64());
     }
 
-    /// How many sources are in a state of the intake.
+    /// Sets the number of sources in a state of the intake.
     pub fn intake(&self, state: &str, sources: usize) {
         self.0.intake.with_label_values(&[state]).set(i64::try_from(sources).unwrap_or(i64::MAX));
     }

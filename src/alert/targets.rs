@@ -1,4 +1,4 @@
-//! What the events behind an alert acted upon: each target once, in the order of the events.
+//! The targets of the events behind an alert: each once, in the order of the events.
 
 use serde::Serialize;
 
@@ -12,9 +12,9 @@ const MAX_NAME: usize = 48;
 /// The targets of the events that an alert lists; at most one of each event.
 #[derive(Debug, Default, Serialize)]
 #[serde(transparent)]
-pub(super) struct Targets(Vec<Target<'static>>);
+pub(super) struct AlertTargets(Vec<Target<'static>>);
 
-impl Targets {
+impl AlertTargets {
     /// Those of the events whose text was kept.
     pub(super) fn of(excerpts: &[Option<Excerpt<'_>>], parser: &mut Parser) -> Self {
         let mut targets = Vec::new();
@@ -50,9 +50,9 @@ fn shortened(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn targets(names: &[&str]) -> Targets {
+    fn targets(names: &[&str]) -> AlertTargets {
         let target = |name: &&str| Target { kind: "role".into(), name: (*name).to_owned().into(), arn: None };
-        Targets(names.iter().map(target).collect())
+        AlertTargets(names.iter().map(target).collect())
     }
 
     #[test]

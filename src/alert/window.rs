@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::document::{Document, EventFacts, RuleFacts};
 use super::excerpt::Excerpt;
 use super::summary::Facts;
-use super::targets::Targets;
+use super::targets::AlertTargets;
 use super::{Alert, AlertId, DOCUMENT_VERSION, Tool, late_by};
 use crate::detect::{Finding, Status};
 use crate::event::{Event, Parser};
@@ -21,7 +21,7 @@ use crate::sigma::Rule;
 struct Evidence<'f> {
     count: u64,
     window: WindowFacts<'f>,
-    targets: &'f Targets,
+    targets: &'f AlertTargets,
     events: Vec<Listed<'f>>,
     origin: Option<&'f RawValue>,
 }
@@ -80,7 +80,7 @@ impl Alert {
             .collect();
         let last = excerpts.iter().rev().flatten().next();
         let record = last.map_or("{}", |excerpt| excerpt.event.get());
-        let targets = Targets::of(&excerpts, parser);
+        let targets = AlertTargets::of(&excerpts, parser);
         let about = About { finding, rule, detected_at, tool, excerpts: &excerpts, targets: &targets };
         let told = parser.parse(record.as_bytes(), |event| about.document(&event));
         // What a parser accepted before, it accepts again; an alert is worth more than what it says of its event.
@@ -113,7 +113,7 @@ struct About<'a> {
     detected_at: Option<Timestamp>,
     tool: &'a Tool,
     excerpts: &'a [Option<Excerpt<'a>>],
-    targets: &'a Targets,
+    targets: &'a AlertTargets,
 }
 
 impl About<'_> {

@@ -25,7 +25,7 @@ use crate::config::RoleConfig;
 /// The name of our sessions in other people's CloudTrail.
 const SESSION: &str = "trailhound";
 
-/// How long a try of a call may take, and the call with all its tries.
+/// The time-outs of one try of a call, and of the call with all its tries.
 const ATTEMPT: Duration = Duration::from_secs(40);
 const OPERATION: Duration = Duration::from_mins(2);
 

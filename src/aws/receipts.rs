@@ -66,7 +66,7 @@ pub(super) struct Held {
     pub(super) received: Instant,
     /// When it is time for the next heartbeat.
     pub(super) beat: Instant,
-    /// How often it was received by now.
+    /// The number of its receives, this one included.
     pub(super) receives: u32,
     pub(super) sent_at: Option<Timestamp>,
 }
@@ -79,19 +79,6 @@ enum Due {
     Extend(Duration),
     /// Its 12 hours are over: give it back while that can still be done.
     GiveBack,
-}
-
-impl Call {
-    /// Makes a message visible at once.
-    pub(super) fn release(token: Token, handle: String) -> Self {
-        let (due, within) = (Instant::now(), SHORTEST_CHANGE);
-        Self { kind: CallKind::Change(0), token, handle, outcome: None, tries: 0, due, within }
-    }
-}
-
-/// How long the answer to a change may take.
-fn answered_within(visibility: Duration) -> Duration {
-    (visibility / 4).max(SHORTEST_CHANGE)
 }
 
 impl Held {
@@ -117,7 +104,7 @@ pub(super) struct Call {
     outcome: Option<&'static str>,
     tries: u32,
     due: Instant,
-    /// How long the answer may take.
+    /// The time-out of the call.
     within: Duration,
 }
 
@@ -128,6 +115,19 @@ enum CallKind {
     Change(i32),
     /// Visibility of a message that is still held, in seconds.
     Beat(i32),
+}
+
+impl Call {
+    /// Makes a message visible at once.
+    pub(super) fn release(token: Token, handle: String) -> Self {
+        let (due, within) = (Instant::now(), SHORTEST_CHANGE);
+        Self { kind: CallKind::Change(0), token, handle, outcome: None, tries: 0, due, within }
+    }
+}
+
+/// The time-out of a change of visibility.
+fn answered_within(visibility: Duration) -> Duration {
+    (visibility / 4).max(SHORTEST_CHANGE)
 }
 
 /// The calls of a batch, and those of them that failed.

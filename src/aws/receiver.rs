@@ -21,11 +21,11 @@ use crate::intake::{Permit, Source};
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// Time for a receive that is still open when the rest is given back.
 const LAST_RECEIVE: Duration = Duration::from_secs(2);
-/// How long a receive waits for messages while others are in flight: a receive that is open when the process is killed
+/// The wait of a receive while messages are in flight: a receive that is open when the process is killed
 /// goes on at the queue and takes what is released.
 pub(super) const BUSY_WAIT: Duration = Duration::from_secs(1);
-/// How long a message is hidden by its receive; the first heartbeat hides it for the configured time. What a receive that
-/// outlives the process takes is visible again after this, and most messages are settled before that heartbeat.
+/// The visibility timeout of a receive; the first heartbeat extends it to the configured one. A message that is handed to a
+/// receive which outlives the process is visible again after this, and most messages are settled before that heartbeat.
 pub(super) const FIRST_VISIBILITY: Duration = Duration::from_secs(4);
 /// Messages of one receive, and entries of one batch.
 const BATCH: usize = 10;
@@ -206,7 +206,7 @@ impl Receiver {
     }
 }
 
-/// How often a message was received by now, this time included.
+/// Returns the number of receives of a message, this one included.
 fn receives(message: &Message) -> u32 {
     let count = attribute(message, &MessageSystemAttributeName::ApproximateReceiveCount);
     count.and_then(|count| u32::try_from(count).ok()).unwrap_or(1)

@@ -37,7 +37,7 @@ pub struct Queue {
     pub(super) wait: Duration,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
-    /// What outlives the process of the messages in flight.
+    /// The receipt handles that outlive the process.
     handles: Option<SourceHandles>,
 }
 

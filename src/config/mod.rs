@@ -92,7 +92,7 @@ pub struct Logs {
 pub struct WindowConfig {
     /// How late events may come after the latest ones.
     pub lateness: Duration,
-    /// How long a window is kept after the last event that came into it.
+    /// The time that a window is kept after the last event that came into it.
     pub idle: Duration,
     /// Whether a restart may forget what was seen.
     pub forget: bool,

@@ -207,7 +207,7 @@ impl Hit<'_> {
         is_told_alone(self.rule) || self.status == Status::Undecided && !self.rule.muted
     }
 
-    /// Whether it is certain, and its detection has one alert for all hits of a group.
+    /// Returns true if it is certain, and its detection raises one alert for all hits of a group.
     #[must_use]
     pub fn is_grouped(&self) -> bool {
         self.status == Status::Match && is_grouped(self.rule)

@@ -169,7 +169,7 @@ impl Opened {
 }
 
 impl Committer {
-    /// Whether so much waits for a required sink that hardly anything may be received.
+    /// Returns a watch that is true while so much waits for a required sink that hardly anything may be received.
     #[must_use]
     pub fn outbox_full(&self) -> watch::Receiver<bool> {
         self.outbox.full()

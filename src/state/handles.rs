@@ -40,11 +40,11 @@ const MOST_CHARACTERS: usize = 2_048;
 const REWRITE_AFTER: u64 = 4 << 20;
 /// A larger file is none of ours: it holds no more than the handles and what was appended to them.
 const MOST_BYTES: u64 = 32 << 20;
-/// How much is appended at once, about.
+/// Bytes that are appended at once, about.
 const AT_ONCE: usize = 64 << 10;
 /// Numbers of messages are below this, so that many can follow.
 const MOST_TOKEN: Token = Token::MAX / 2;
-/// How long nothing is written after a failure.
+/// The pause in writing after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// A message that the process before this one had in flight.
@@ -54,7 +54,7 @@ pub struct ReceiptHandle {
     pub token: Token,
     /// The handle, in visible ASCII characters.
     pub text: String,
-    /// How often the message was received by then.
+    /// The number of receives of the message by then.
     pub receives: u32,
 }
 
@@ -252,7 +252,7 @@ fn received_line((source, token): &Key, HeldHandle { text, receives }: &HeldHand
     format!("+ {token} {receives} {source} {text}\n")
 }
 
-/// Whether a text can stand in a line.
+/// Returns true for a text that can stand in a line.
 fn is_word(text: &str) -> bool {
     (1..=MOST_CHARACTERS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -16,7 +16,7 @@ use crate::horizon::Horizon;
 use crate::metrics::Metrics;
 use crate::worker::Inspection;
 
-/// How often it is warned that windows were dropped.
+/// The least time between two warnings that windows were dropped.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
 /// The engine, and the detections that it runs.
@@ -31,14 +31,14 @@ pub struct Windows {
     changes: Vec<windows::Change>,
     parser: Parser,
     metrics: Metrics,
-    /// When it was last warned that something was dropped before its time.
+    /// The time of the last warning that something was dropped before its time.
     warned: Option<Instant>,
 }
 
-/// How long windows are kept, and how much of them.
+/// Limits of windows, in time and in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowLimits {
-    /// How long a window must be idle before it is settled, and before it is forgotten.
+    /// The times that a window must be idle before it is settled, and before it is forgotten.
     pub idle: Idle,
     /// Bytes of all windows; above it the longest idle are dropped.
     pub bytes: usize,

@@ -348,3 +348,24 @@ fn what_comes_days_after_newer_events_raises_everything() {
         assert!(daemon.stderr().contains("the ledger balances"), "{}", daemon.stderr());
     });
 }
+
+#[test]
+fn windows_beyond_their_bound_are_warned_of_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("rules.yml"), RULES).unwrap();
+    fs::create_dir(path("logs")).unwrap();
+    for number in 0..5 {
+        let users = (0..100).map(|user| refused("10:00", &format!("user-{number}-{user}")));
+        fs::write(path(&format!("logs/{number}.json")), log(&users.collect::<Vec<_>>())).unwrap();
+    }
+    fs::write(path("t.toml"), "[limits]\nwindows = \"4KiB\"\n").unwrap();
+    let (config, logs, rules) = (path("t.toml"), path("logs"), path("rules.yml"));
+    let args = ["-c", &config, "--watch", &logs, "--no-default-detections", "--detections", &rules];
+    let mut daemon = Daemon::start(&args, &[]);
+    // What is dropped has been alerted on: one hit is enough for a group.
+    eventually("the alert of each user", || (daemon.alerts().len() == 500).then_some(()));
+    assert_eq!(daemon.stop().code(), Some(143), "{}", daemon.stderr());
+    let warnings = daemon.stderr().matches("windows were dropped before their time").count();
+    assert_eq!(warnings, 1, "{}", daemon.stderr());
+}

@@ -45,7 +45,7 @@ pub struct SinkSettings {
 }
 
 impl SinkSettings {
-    /// Whether an alert is sent to it; those that are not count as suppressed.
+    /// Returns true for alerts that are sent to it; all others count as suppressed.
     #[must_use]
     pub fn wants(&self, alert: &Alert) -> bool {
         let late = alert.late_by.and_then(|seconds| u64::try_from(seconds).ok());

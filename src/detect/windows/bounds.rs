@@ -9,7 +9,7 @@ pub(super) struct Bounds {
     /// Bytes of text about events; above it further events are listed without.
     pub(super) excerpt_bytes: usize,
     /// Values that a first-seen detection remembers, once for each period. Above it old periods go; what is above it all the
-    /// same is never told, for what is forgotten would be told again.
+    /// same is never reported, for what is forgotten would be reported again.
     pub(super) seen: usize,
     /// First sights that a detection holds back until they are settled; above it the latest are dropped.
     pub(super) held: usize,

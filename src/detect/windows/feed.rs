@@ -59,7 +59,7 @@ pub fn is_told_alone(rule: &Rule) -> bool {
     single && !muted && extension.group.is_none() && extension.first_seen.is_none()
 }
 
-/// Whether a rule's hits are told in groups.
+/// Returns true for a rule whose hits are alerted on in groups.
 #[must_use]
 pub fn is_grouped(rule: &Rule) -> bool {
     let Rule { muted, extension, logic, .. } = rule;

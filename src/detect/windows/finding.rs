@@ -37,7 +37,7 @@ pub struct Finding {
     /// The hits that are listed, the oldest first: the newest, at most [`LISTED`], and one of each member. The others
     /// are `count` less them. In later revisions those that are still kept, which may be none.
     pub listed: Vec<Listed>,
-    /// How long after its time it comes if no evidence is late: what can be undone is settled first.
+    /// The time from the firing point to the finding if no evidence is late: what can be undone is settled first.
     pub delay: SignedDuration,
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Group {
     first_open: Moment,
     /// When the last new row came.
     touched: Ingested,
-    /// When it is worth while to look for rows that can be forgotten.
+    /// The next time at which it is worth while to look for rows that can be forgotten.
     forgets: Ingested,
 }
 
@@ -57,7 +57,7 @@ struct Period {
     first: Moment,
     /// Rows since the beginning of that firing point's window.
     count: u64,
-    /// The count that was told last, and in which revision.
+    /// The count that was reported last, and its revision.
     told: u64,
     revision: u32,
     /// When the last row came that counts.
@@ -107,8 +107,8 @@ impl Group {
         GROUP_BYTES + self.values.as_bytes().len() + rows
     }
 
-    /// Whether the row is there already. One that comes again after its window was idle has come for that window: what comes
-    /// with it must find it there.
+    /// Returns true if the row is there already. One that comes again after its window was idle has come for that window: what
+    /// comes with it must find it there.
     pub(super) fn meets_again(&mut self, row: &Row, owner: Owner<'_>, output: &mut Output) -> bool {
         let Ok(at) = self.rows.binary_search(row) else { return false };
         let now = owner.clock.now;
@@ -452,14 +452,15 @@ impl Group {
         }
     }
 
-    /// When something is to be done, after rows have come.
+    /// Returns the times at which something is to be done, after rows have come.
     pub(super) fn due_after_news(&self, owner: Owner<'_>) -> DueTimes {
         let is_behind = self.first_open < owner.watermark;
         let waiting = if is_behind { owner.clock.settles(owner.clock.now) } else { Ingested::NEVER };
         self.due(waiting, owner)
     }
 
-    /// When something is to be done, if the first of the open windows behind the watermark may be settled then.
+    /// Returns the times at which something is to be done; `waiting` is when the first of the open windows behind the watermark
+    /// may be settled.
     pub(super) fn due(&self, waiting: Ingested, owner: Owner<'_>) -> DueTimes {
         let Owner { watermark, clock, .. } = owner;
         let mut due = DueTimes { settle: waiting, ..DueTimes::NEVER };
@@ -506,7 +507,7 @@ impl Group {
             self.periods[at].touched = latest(&self.rows[self.window(first.minus(owner.window.span), end)]);
         }
         for row in &mut self.rows {
-            // Older versions wrote only that there is a row.
+            // Rows of an earlier form say only that they are there.
             let is_old = row.ingested == Ingested::LONG_AGO && row.time >= owner.watermark;
             row.is_open = !owner.is_monotone() && (row.is_open || is_old);
         }
@@ -528,12 +529,12 @@ impl Owner<'_> {
         output.journal.write(&self.ask.detection, Key::Row(self.hash, *row), || row.bytes());
     }
 
-    /// Whether more evidence can never end what holds: then firing points are looked at once.
+    /// Returns true if more evidence can never end what holds; then firing points are looked at once.
     pub(super) fn is_monotone(&self) -> bool {
         self.window.measure.is_monotone()
     }
 
-    /// How long after its end a window is settled, if nothing is late.
+    /// Returns the time from a window's end until it is settled, if nothing is late.
     fn settling(&self) -> SignedDuration {
         self.clock.settling()
     }
@@ -556,7 +557,7 @@ impl Period {
         let mut reader = Reader(bytes);
         let (first, count, told) = (moment(&mut reader)?, reader.number()?, reader.number()?);
         let settled = reader.number()? == 1;
-        // An older version wrote no revision, and told a second one when it had settled the period.
+        // Rows without a revision had the second one when their period was settled.
         let revision = if reader.0.is_empty() { 1 + u64::from(settled) } else { reader.number()? };
         let revision = u32::try_from(revision).map_err(|_| Malformed)?;
         let touched = Ingested::LONG_AGO;

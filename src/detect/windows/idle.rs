@@ -1,12 +1,12 @@
-//! Which windows of a group have been idle for how long, by when each row was ingested.
+//! Idle windows of a group, by when each row was ingested.
 
 use std::collections::VecDeque;
 
 use super::moment::{Ingested, Moment, Span};
 use super::row::Row;
 
-/// When the window that ends at a time was last touched, asked in the order of time: the latest ingestion of the rows in
-/// it. The rows that may still be that are kept in a queue, the latest ingested first.
+/// A sliding maximum: the latest ingestion of the rows in the window that ends at a time. Times are asked for in their order;
+/// the rows that may still be the latest are kept in a queue, the latest ingested first.
 #[derive(Debug)]
 pub(super) struct Touched<'r> {
     rows: &'r [Row],
@@ -40,7 +40,7 @@ impl<'r> Touched<'r> {
     }
 }
 
-/// Which of the first rows share no window with a row that is not idle: for each of them one answer.
+/// Returns for each of the first rows if it is idle with all rows that it shares a window with.
 pub(super) fn idle_rows(
     rows: &[Row],
     first: usize,

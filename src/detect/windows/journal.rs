@@ -176,7 +176,7 @@ pub(super) fn moment(reader: &mut Reader<'_>) -> Result<Moment, Malformed> {
     Timestamp::from_microsecond(micros).map(Moment::of).map_err(|_| Malformed)
 }
 
-/// A point in ingestion time; older versions wrote none.
+/// A point in ingestion time; rows of an earlier form have none.
 pub(super) fn ingested(reader: &mut Reader<'_>) -> Result<Ingested, Malformed> {
     if reader.0.is_empty() {
         return Ok(Ingested::LONG_AGO);

@@ -7,7 +7,7 @@
 //!
 //! - A window is a set of hits, (t − timespan, t]; an event at whose time t it meets the condition is a *firing point*. A finding
 //!   is (detection, group, period), raised at the first firing point seen in that period, so that the set of findings
-//!   depends on the set of events alone. Revision 2 tells the final count once the period is settled, a later one what late
+//!   depends on the set of events alone. Revision 2 has the final count once the period is settled, a later one what late
 //!   evidence has added.
 //! - The *watermark* says that no earlier event is expected. What more evidence could never undo fires at once, however old
 //!   the evidence is. All else is looked at when the watermark has passed it and its window has been idle for a while; what

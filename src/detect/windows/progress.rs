@@ -1,4 +1,4 @@
-//! How far the stream has come, in both times, and what follows from it for windows.
+//! The progress of the stream in event time and in ingestion time, and what follows from it for windows.
 //!
 //! The *watermark* is a point in event time: no earlier event is expected, though one may still come. *Ingestion time* is
 //! the wall clock. A window whose end the watermark has passed is settled once it has been idle for a while, which is to
@@ -12,10 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::moment::{Ingested, Moment};
 
-/// How far ingestion is behind at most while no backlog is being worked off.
+/// The most by which ingestion is behind while no backlog is being worked off.
 const MOST_BEHIND: SignedDuration = SignedDuration::from_mins(10);
 
-/// How far both times have come.
+/// The progress of the stream in both times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamProgress {
     /// No event before this time is expected any more.
@@ -26,7 +26,7 @@ pub struct StreamProgress {
     pub caught_up: Timestamp,
 }
 
-/// How long a window must have been idle, in ingestion time.
+/// The times that a window must have been idle, in ingestion time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Idle {
     /// Before that is settled which further evidence could undo.
@@ -69,7 +69,7 @@ impl Idle {
 }
 
 impl Times {
-    /// When something that was last touched then can be settled.
+    /// Returns when something that was last touched then can be settled.
     pub(super) fn settles(&self, touched: Ingested) -> Ingested {
         touched.plus(self.idle.settle)
     }
@@ -78,13 +78,14 @@ impl Times {
         self.settles(touched) <= self.caught_up
     }
 
-    /// How long after its time something is settled, if nothing is late: it must be idle, and ingestion must have caught up.
+    /// Returns the time from an event until what depends on it is settled, if nothing is late: it must be idle, and ingestion
+    /// must have caught up.
     pub(super) fn settling(&self) -> SignedDuration {
         let settle = SignedDuration::try_from(self.idle.settle).unwrap_or(SignedDuration::MAX);
         settle.saturating_add(self.now.since(self.caught_up).min(MOST_BEHIND))
     }
 
-    /// When something that was last touched then can be forgotten.
+    /// Returns when something that was last touched then can be forgotten.
     pub(super) fn forgets(&self, touched: Ingested) -> Ingested {
         touched.plus(self.idle.forget)
     }

@@ -12,10 +12,10 @@ pub(super) struct Row {
     pub(super) time: Moment,
     pub(super) event: EventHash,
     pub(super) value: u64,
-    /// When it was taken in.
+    /// The time of its ingestion.
     pub(super) ingested: Ingested,
     pub(super) member: u16,
-    /// Whether the window that ends with it has yet to be settled; never set where more evidence can undo nothing.
+    /// Set while the window that ends with it is not settled; never where more evidence can undo nothing.
     pub(super) is_open: bool,
 }
 
@@ -29,7 +29,7 @@ impl Row {
         [&self.ingested.bytes()[..], &[self.is_open.into()]].concat()
     }
 
-    /// The row with what is not part of its identity; older versions wrote nothing of that.
+    /// Returns the row with what is not part of its identity; rows of an earlier form have nothing of that.
     pub(super) fn with(self, bytes: &[u8]) -> Result<Self, Malformed> {
         if bytes.is_empty() {
             return Ok(self);

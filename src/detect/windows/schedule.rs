@@ -1,11 +1,11 @@
-//! When something is to be done about the groups of a detection, and which of them can be spared.
+//! The schedule of the groups of a detection: when something is to be done about them, and which of them can be evicted.
 
 use std::collections::BTreeSet;
 
 use super::journal::Hash;
 use super::moment::{Ingested, Moment};
 
-/// When a group is due. It may be looked at in vain before something can be done; then it is noted anew.
+/// The times at which a group is due. It may be looked at in vain before something can be done; then it is noted anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DueTimes {
     /// The watermark must have passed this.

@@ -17,7 +17,7 @@ use super::moment::{Ingested, Moment};
 use super::output::{Arrival, Output};
 use super::progress::Times;
 
-/// How exactly is noted when something was last seen in a period: not every sight is worth a stored row.
+/// The precision of the stored time at which something was last seen in a period: not every sight is worth a stored row.
 const TOUCHED_SECONDS: u32 = 300;
 /// At the next opportunity.
 const LOOK: (Moment, Ingested) = (Moment::DAWN, Ingested::LONG_AGO);
@@ -30,13 +30,13 @@ pub(super) struct FirstSights {
     periods: BTreeMap<Moment, SeenPeriod>,
     /// Those that wait until they are settled.
     held: BTreeMap<(Moment, Hash), Held>,
-    /// When one of those may be settled, by either time, or before that.
+    /// The times at which one of those may be settled, by either of them, or before that.
     due: (Moment, Ingested),
-    /// How many values are remembered, once for each period.
+    /// The number of values that are remembered, once for each period.
     len: usize,
 }
 
-/// What was seen in a period.
+/// The values of a period.
 #[derive(Debug, Default)]
 struct SeenPeriod {
     /// The earliest time of each key with a value.
@@ -68,7 +68,7 @@ impl Default for FirstSights {
 }
 
 impl FirstSights {
-    /// Takes what has arrived, and tells what is settled.
+    /// Takes what has arrived, and reports what is settled.
     pub(super) fn step(&mut self, arrivals: Vec<Arrival>, turn: Turn<'_>, output: &mut Output) {
         self.not_before_its_time(turn.clock.now);
         for arrival in arrivals {
@@ -134,7 +134,7 @@ impl FirstSights {
         output.journal.write(&turn.ask.detection, Key::Origin, bytes);
     }
 
-    /// Whether the detection's first event is certain: the watermark has passed it, and none came before it for as long as
+    /// Returns true once the detection's first event is certain: the watermark has passed it, and none came before it for as long as
     /// windows are left alone before they are settled.
     fn has_begun(&self, watermark: Moment, turn: Turn<'_>) -> bool {
         self.origin.is_some_and(|(origin, since)| origin <= watermark && turn.clock.is_settled(since))
@@ -144,7 +144,7 @@ impl FirstSights {
         self.origin.map_or(Moment::END, |(origin, _)| origin.plus(turn.seen.learn))
     }
 
-    /// Whether there is room for one more value; old periods go for it.
+    /// Makes room for one more value, for which old periods go; returns false if there is none.
     fn make_room(&mut self, turn: Turn<'_>, output: &mut Output) -> bool {
         let current = turn.clock.before.period(turn.ask.period).minus(turn.ask.period);
         while self.len() >= output.bounds.seen {

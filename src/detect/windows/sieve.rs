@@ -19,7 +19,7 @@ use crate::detect::memo::{Memo, Remembered};
 /// How many earliest times a sieve remembers; then it begins anew and lets more through, which harms nothing.
 const REMEMBERED: usize = 1 << 18;
 
-/// How long it remembers in the time of a clock: less than any window is kept.
+/// The time after which it begins anew: less than any window is kept.
 const RENEWED: SignedDuration = SignedDuration::from_secs(30);
 
 /// The earliest evidence that a worker has let through.
